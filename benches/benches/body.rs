@@ -101,10 +101,8 @@ fn unstuff(criterion: &mut Criterion) {
             message.clear();
             let (mut decoder, mut input) = (DotDecoder::new(), input);
             loop {
-                let decoded = decoder.decode(input);
-                input = &input[decoded.consumed..];
-                decoded.runs.append_to(message);
-                if decoded.end {
+                decoder.decode(&mut input).append_to(message);
+                if decoder.has_ended() {
                     return;
                 }
             }
@@ -119,10 +117,9 @@ fn unstuff(criterion: &mut Criterion) {
                 message.clear();
                 let (mut decoder, mut input) = (DotDecoder::new(), black_box(&wire[..]));
                 loop {
-                    let decoded = decoder.decode(input);
-                    input = &input[decoded.consumed..];
-                    decoded.runs.for_each(|run| message.extend_from_slice(run));
-                    if decoded.end {
+                    let runs = decoder.decode(&mut input);
+                    runs.for_each(|run| message.extend_from_slice(run));
+                    if decoder.has_ended() {
                         return;
                     }
                 }
@@ -132,10 +129,8 @@ fn unstuff(criterion: &mut Criterion) {
             bencher.iter(|| {
                 let (mut decoder, mut input) = (DotDecoder::new(), black_box(&wire[..]));
                 loop {
-                    let decoded = decoder.decode(input);
-                    input = &input[decoded.consumed..];
-                    black_box(&decoded.runs);
-                    if decoded.end {
+                    black_box(decoder.decode(&mut input));
+                    if decoder.has_ended() {
                         return;
                     }
                 }
@@ -173,8 +168,7 @@ fn stuff(criterion: &mut Criterion) {
             bencher.iter(|| {
                 let (mut encoder, mut chunk) = (DotEncoder::new(), black_box(&body[..]));
                 while !chunk.is_empty() {
-                    let segments = encoder.segments(chunk).expect("the body is sound");
-                    chunk = &chunk[segments.consumed()..];
+                    let segments = encoder.segments(&mut chunk).expect("the body is sound");
                     black_box(&segments);
                 }
             });

@@ -1,5 +1,7 @@
+use smtp_proto::Date;
 use smtp_proto::channel::{Peer, TlsInfo};
-use smtp_proto::stamp::{ClientCertificate, Date, Hello, Stamp, Transmission};
+use smtp_proto::stamp::{ClientCertificate, Stamp};
+use smtp_proto::wire::command::Hello;
 use smtp_tls_policy::trace::{Received, fields};
 
 /// Any octets parse; folding makes no difference; and the stamp that is written from any texts is
@@ -25,7 +27,7 @@ pub fn received(data: &[u8]) {
     let (helo, by) = (texts.next().unwrap_or_default(), texts.next().unwrap_or_default());
     let (id, recipient, common_name) = (texts.next(), texts.next(), texts.next());
     let date = Date::new(data.len() as i64, 0).expect("a date in 1970");
-    let mut stamp = Stamp::new(helo, by, Transmission::new(Hello::Ehlo), date);
+    let mut stamp = Stamp::new(helo, by, Hello::Ehlo, date);
     (stamp.id, stamp.recipient) = (id, recipient);
     let tls = TlsInfo::new(Peer::Unauthenticated, "TLSv1.3", "TLS_AES_128_GCM_SHA256");
     stamp.tls = common_name.map(|_| &tls);

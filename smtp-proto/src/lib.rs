@@ -44,6 +44,7 @@
 
 pub mod channel;
 pub mod client;
+mod date;
 pub mod driver;
 pub mod error;
 pub mod fallback;
@@ -56,6 +57,7 @@ mod starttls;
 pub mod timeouts;
 pub mod wire;
 
+pub use date::Date;
 pub use secret::Secret;
 
 /// The protocol of a conversation. LMTP (RFC 2033) is SMTP to the host that delivers: LHLO, and one

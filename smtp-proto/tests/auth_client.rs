@@ -636,8 +636,7 @@ fn relay_sends_auth_parameter_only_after_authenticating() {
     assert_eq!(mail(true, |_| ()), "MAIL FROM:<> AUTH=<>\r\n");
     assert_eq!(mail(false, |_| ()), "MAIL FROM:<>\r\n");
     // A relay that trusts its client names the submitter.
-    let trusted =
-        |envelope: &mut Envelope| envelope.auth = Some("user@test.example".parse().unwrap());
+    let trusted = |envelope: &mut Envelope| envelope.auth = Xtext::parse("user@test.example");
     for authenticates in [true, false] {
         assert_eq!(mail(authenticates, trusted), "MAIL FROM:<> AUTH=user@test.example\r\n");
     }

@@ -13,13 +13,11 @@ fn decode(fragments: &[&[u8]]) -> (Vec<u8>, Option<BodyDefect>, Option<(usize, u
     let mut decoder = DotDecoder::new();
     let mut message = Vec::new();
     for (index, fragment) in fragments.iter().enumerate() {
-        let mut consumed = 0;
-        while consumed < fragment.len() {
-            let decoded = decoder.decode(&fragment[consumed..]);
-            consumed += decoded.consumed;
-            decoded.runs.for_each(|run| message.extend_from_slice(run));
-            if decoded.end {
-                return (message, decoder.defect(), Some((index, consumed)));
+        let mut rest = *fragment;
+        while !rest.is_empty() {
+            decoder.decode(&mut rest).for_each(|run| message.extend_from_slice(run));
+            if decoder.has_ended() {
+                return (message, decoder.defect(), Some((index, fragment.len() - rest.len())));
             }
         }
     }

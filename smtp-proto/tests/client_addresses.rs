@@ -43,7 +43,7 @@ fn to(recipients: &[&str]) -> Envelope {
         "sender@test.example".parse().unwrap(),
         recipients
             .iter()
-            .map(|it| Recipient::from(ForwardPath::parse(it, rules).unwrap().to_buf())),
+            .map(|it| Recipient::from(ForwardPath::parse(it, rules).unwrap().into_owned())),
     )
 }
 
@@ -170,7 +170,7 @@ fn sender_that_cannot_be_sent_is_refused_and_the_connection_stays_as_it_was() {
         let mut rules = AddressRules::FIELD;
         rules.no_domain = true;
         let mut envelope = to(&[GOOD]);
-        envelope.reverse_path = ReversePath::parse(&sender, rules).unwrap().to_buf();
+        envelope.reverse_path = ReversePath::parse(&sender, rules).unwrap().into_owned();
         let refused = bed.client.start_transaction(Arc::new(envelope), bed.now);
         assert_eq!(refused, Err(ApiMisuse::Sender(error)), "{sender}");
         assert_eq!(bed.ask(b""), "", "{sender}");
@@ -194,7 +194,7 @@ fn path_made_by_hand_that_would_end_its_command_is_not_sent() {
     ] {
         let mut bed = with(rules, |_| {}, PLAIN);
         let mut mail = to(&[GOOD]);
-        mail.recipients.push(ForwardPath::Local(text).to_buf().into());
+        mail.recipients.push(ForwardPath::Local(text.into()).into_owned().into());
         bed.client.start_transaction(Arc::new(mail), bed.now).unwrap();
         let events = bed.feed(b"250 sender\r\n");
         let not_sent = format!("NotSent {{ index: 1, error: {error} }}");
@@ -206,7 +206,7 @@ fn path_made_by_hand_that_would_end_its_command_is_not_sent() {
         );
         if !text.is_empty() {
             let mut mail = to(&[GOOD]);
-            mail.reverse_path = ReversePath::Local(text).to_buf();
+            mail.reverse_path = ReversePath::Local(text.into()).into_owned();
             let mut bed = with(rules, |_| {}, PLAIN);
             let refused = bed.client.start_transaction(Arc::new(mail), bed.now);
             assert!(matches!(refused, Err(ApiMisuse::Sender(_))), "{text:?}: {refused:?}");

@@ -49,7 +49,7 @@ fn what_the_machine_sends_by_itself_is_not_the_callers_to_send() {
             Command::Unknown { verb: line, argument: "" },
         ] {
             assert_eq!(
-                bed.client.command(command, bed.now),
+                bed.client.command(command.clone(), bed.now),
                 Err(ApiMisuse::OwnCommand),
                 "{command:?}"
             );
@@ -62,7 +62,7 @@ fn what_the_machine_sends_by_itself_is_not_the_callers_to_send() {
         [Command::Vrfy { text: "", smtputf8: false }, Command::Unknown { verb: "", argument: "" }]
     {
         assert!(
-            matches!(bed.client.command(command, bed.now), Err(ApiMisuse::Command(_))),
+            matches!(bed.client.command(command.clone(), bed.now), Err(ApiMisuse::Command(_))),
             "{command:?}"
         );
     }

@@ -77,9 +77,7 @@ impl Case {
         let mut decoder = DotDecoder::new();
         let (mut message, mut rest) = (Vec::new(), upload.as_deref().unwrap_or_default());
         while !rest.is_empty() {
-            let decoded = decoder.decode(rest);
-            decoded.runs.append_to(&mut message);
-            rest = &rest[decoded.consumed..];
+            decoder.decode(&mut rest).append_to(&mut message);
         }
         if upload.is_none() {
             let file = row["files"][0]["data"].as_str().unwrap_or(text(row, "stdin"));

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use smtp_proto::wire::command::{Command, CommandError};
-use smtp_proto::wire::params::{MailParameters, ParameterError, Parameters};
+use smtp_proto::wire::params::{MailParameters, Parameters};
 use smtp_proto::wire::path::AddressRules;
 use smtp_proto::wire::path::{Domain, ForwardPath, Mailbox, ReversePath};
 
@@ -246,8 +246,7 @@ fn one_space(text: &str) -> String {
 fn check_line(line: &str) {
     let outcome = Command::parse(line.as_bytes(), AddressRules::STRICT);
     // What values mean is not in the grammar.
-    let value = CommandError::Parameter(ParameterError::Value);
-    let duplicate = CommandError::Parameter(ParameterError::Duplicate);
+    let (value, duplicate) = (CommandError::ParameterValue, CommandError::ParameterTwice);
     let taken = matches!(outcome, Ok(Command::Mail { .. } | Command::Rcpt { .. }))
         || [Err(value), Err(duplicate)].contains(&outcome);
     assert_eq!(taken, is_line(line), "{line:?}: {outcome:?}");
@@ -413,13 +412,13 @@ proptest! {
         // The place of the first word against the grammar.
         let fault = words.iter().position(|word| !GRAMMAR.takes("Mail-parameters", word));
         let fault = if begins { fault } else { Some(0) };
-        let syntax = fault.map(|_| ParameterError::Syntax);
+        let syntax = fault.map(|_| CommandError::Parameter);
         prop_assert_eq!(Parameters::parse(&text).err(), syntax);
         // The first fault is named: a bad value or a repeated keyword before that place, otherwise
         // the fault at that place. What values mean is not in the grammar.
         let before = words[..fault.unwrap_or(words.len())].join(" ");
         let value = MailParameters::parse(&before).err();
-        prop_assert_ne!(value, Some(ParameterError::Syntax));
+        prop_assert_ne!(value, Some(CommandError::Parameter));
         prop_assert_eq!(MailParameters::parse(&text).err(), value.or(syntax));
     }
 

@@ -4,6 +4,7 @@
 mod common;
 
 use common::{ServerBed, changed, mechanisms, server_config};
+use smtp_proto::Date;
 use smtp_proto::server::{FutureRelease, ServerConfig};
 
 /// A server with every extension that needs no TLS.
@@ -16,7 +17,7 @@ fn config() -> ServerConfig {
         it.dsn = true;
         it.mt_priority = Some("MIXER".into());
         it.deliver_by = Some(60);
-        let last = "2030-01-01T00:00:00Z".parse().unwrap();
+        let last = Date::parse_rfc3339("2030-01-01T00:00:00Z").unwrap();
         it.future_release = Some(FutureRelease::new(999_999_999, last));
         it.mechanisms = mechanisms();
         it.auth_in_clear = true;

@@ -221,6 +221,6 @@ fn parameters_of_keywords_are_read_with_any_space_around_them() {
         ("LIMITS RCPTMAX", None),
         ("LIMITS RCPTMAX=5;MAILMAX=1", None),
     ] {
-        assert_eq!(capabilities(&[line]).limits().recipients, recipients, "{line:?}");
+        assert_eq!(capabilities(&[line]).recipient_limit(), recipients, "{line:?}");
     }
 }

@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use common::changed;
+use smtp_proto::Date;
 use smtp_proto::channel::{Peer, TlsInfo};
-use smtp_proto::stamp::{ClientCertificate, Date, Hello, Stamp, Transmission};
-
-const ESMTP: Transmission = Transmission::new(Hello::Ehlo);
+use smtp_proto::stamp::{ClientCertificate, Stamp};
+use smtp_proto::wire::command::Hello;
 
 /// TLS 1.3 with this cipher suite.
 fn tls(cipher: &str) -> &'static TlsInfo {
@@ -21,7 +21,7 @@ fn tls(cipher: &str) -> &'static TlsInfo {
 
 fn stamp() -> Stamp<'static> {
     let date = Date::new(1_236_078_513, -480).unwrap();
-    let mut stamp = Stamp::new("mail.contoso.example", "mx.ehs.example", ESMTP, date);
+    let mut stamp = Stamp::new("mail.contoso.example", "mx.ehs.example", Hello::Ehlo, date);
     stamp.reverse_name = Some("out.contoso.example");
     stamp.address = Some(IpAddr::from([192, 0, 2, 7]));
     stamp.id = Some("4f3a");
@@ -57,12 +57,7 @@ fn writes_every_clause() {
 #[test]
 fn writes_the_least() {
     let least = changed(
-        Stamp::new(
-            "[IPv6:2001:db8::1]",
-            "mx.example",
-            Transmission::new(Hello::Helo),
-            Date::new(0, 0).unwrap(),
-        ),
+        Stamp::new("[IPv6:2001:db8::1]", "mx.example", Hello::Helo, Date::new(0, 0).unwrap()),
         |it| it.reverse_name = Some("never.without.an.address.example"),
     );
     assert_eq!(
@@ -93,15 +88,16 @@ fn keywords_are_the_registered_ones() {
         ("UTF8LMTPS", Hello::Lhlo, true, true, false),
         ("UTF8LMTPSA", Hello::Lhlo, true, true, true),
     ];
-    for (keyword, hello, utf8, tls, auth) in table {
-        let transmission = changed(Transmission::new(hello), |it| {
-            it.auth = auth;
-            it.utf8 = utf8;
+    let tls = tls("TLS_AES_128_GCM_SHA256");
+    for (keyword, hello, utf8, is_tls, auth) in table {
+        let stamp = changed(stamp(), |it| {
+            (it.hello, it.auth, it.utf8) = (hello, auth, utf8);
+            it.tls = is_tls.then_some(tls);
         });
-        assert_eq!(transmission.keyword(tls), keyword);
+        assert_eq!(stamp.keyword(), keyword);
     }
     // HELO inside TLS has no keyword of its own.
-    assert_eq!(Transmission::new(Hello::Helo).keyword(true), "ESMTPS");
+    assert_eq!(changed(stamp(), |it| it.hello = Hello::Helo).keyword(), "ESMTPS");
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn store(folder: &Path, name: &str, arrival: &Arrival) -> std::io::Result<()> {
     let part = folder.join(format!("{name}.part"));
     let mut file = std::fs::File::create_new(&part)?;
     for recipient in &arrival.recipients {
-        write!(file, "Delivered-To: {}\r\n", recipient.borrow().as_str())?;
+        write!(file, "Delivered-To: {}\r\n", recipient.as_str())?;
     }
     file.write_all(&arrival.message)?;
     file.sync_all()?;

@@ -37,7 +37,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // The DNS in memory: the recipient's domain has this one host. A server asks a resolver.
     let recipient: Recipient = to.parse()?;
-    let mailbox = recipient.path.borrow().mailbox().ok_or("the recipient has no domain")?;
+    let mailbox = recipient.path.mailbox().ok_or("the recipient has no domain")?;
     let domain = Domain::parse(mailbox.domain().as_str())?;
     let (host, address) = (Domain::parse(host)?, address.parse::<SocketAddr>()?);
     let mut zone = Zone::new(DnsStatus::Insecure);

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use smtp_proto::route::SMTP_PORT;
 use smtp_proto::sasl::client::Credentials;
 use smtp_proto::server::{ServerConfig, StartTls};
-use smtp_proto::wire::path::DomainBuf;
+use smtp_proto::wire::path::Domain;
 use smtp_tls_policy::pki::{LiveTrust, RootsId, Trust};
 use smtp_tls_policy::rules::{
     Config, ConfigError, Faults, IdentityId, InboundConnectors, OutboundConnector,
@@ -106,7 +106,7 @@ pub struct Setup {
     /// The roots and the revocation lists, which may be replaced while mail flows.
     pub trust: Arc<LiveTrust>,
     /// The name of this host.
-    pub name: DomainBuf,
+    pub name: Domain<'static>,
     /// The folder for what is kept. The program may have folders of its own in it.
     pub state: PathBuf,
     lists: CrlFetcher,
@@ -133,7 +133,7 @@ impl Setup {
         let text = read(file)?;
         let source = Source { file, text: &text };
         let settings: Settings = toml::from_str(&text).map_err(|error| source.syntax(&error))?;
-        let name: DomainBuf = source.check("name", &settings.name, |it| it.parse())?;
+        let name: Domain<'static> = source.check("name", &settings.name, |it| it.parse())?;
         let state = source.path(&settings.state);
 
         let trust = Arc::new(LiveTrust::new(settings.trust(&source)?));

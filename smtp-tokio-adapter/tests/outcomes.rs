@@ -277,7 +277,7 @@ async fn path_without_a_domain_bounces_unless_the_rules_allow_it() {
     let server = start(Inbound::new(Arc::new(smtp()))).await;
     let mut rules = AddressRules::FIELD;
     rules.no_domain = true;
-    let root = Recipient::from(ForwardPath::parse("root", rules).unwrap().to_buf());
+    let root = Recipient::from(ForwardPath::parse("root", rules).unwrap().into_owned());
     let mut mail = envelope(&["a.@test.example"]);
     mail.recipients.push(root);
     let sender = sender(&Pki::new(), zone(&["test.example"]), server.address.port());

@@ -3,8 +3,10 @@
 #[path = "../../smtp-proto/tests/common/folder.rs"]
 mod folder;
 
+use smtp_proto::Date;
 use smtp_proto::channel::{Peer, TlsInfo};
-use smtp_proto::stamp::{self, Stamp};
+use smtp_proto::stamp::Stamp;
+use smtp_proto::wire::command::Hello;
 use smtp_tls_policy::trace::{
     Evidence, Hop, HopVerdict, Judgement, Link, Received, Software, review,
 };
@@ -78,12 +80,11 @@ fn corpus_trail_through_exchange_hosted_services() {
 
 #[test]
 fn our_own_headers_prove_both() {
-    let date = stamp::Date::new(1_236_078_513, 0).expect("a date in 2009");
-    let esmtp = stamp::Transmission::new(stamp::Hello::Ehlo);
-    let mut first = Stamp::new("mail.contoso.example", "ehs.example", esmtp, date);
+    let date = Date::new(1_236_078_513, 0).expect("a date in 2009");
+    let mut first = Stamp::new("mail.contoso.example", "ehs.example", Hello::Ehlo, date);
     first.address = Some([192, 0, 2, 7].into());
     let mut second = first;
-    (second.helo, second.by) = ("ehs.example", "online.example");
+    (second.name, second.by) = ("ehs.example", "online.example");
     let cipher = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256";
     let tls = TlsInfo::new(Peer::Unauthenticated, "TLSv1.2", cipher);
     second.tls = Some(&tls);

@@ -362,7 +362,7 @@ async fn a_connection_knows_whether_it_can_be_used_again() {
 /// RFC 5321, section 4.5.3.1.10: 552 to RCPT is what RFC 821 had for too many recipients.
 #[test]
 fn too_many_recipients_is_no_reason_to_give_one_up() {
-    let buf = |reply: &str| Reply::parse(reply.as_bytes()).unwrap().unwrap().to_buf();
+    let buf = |reply: &str| Reply::parse(reply.as_bytes()).unwrap().unwrap().into_owned();
     let word = |reply: &str| {
         let recipients = vec![Some(buf("250 ok\r\n")), Some(buf(reply))];
         let end = Ok(OutcomeBuf::NoRecipients);

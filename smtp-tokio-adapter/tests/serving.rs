@@ -10,8 +10,8 @@ use std::time::Duration;
 use common::{HOST, Pki, Taker, changed, smtp, stamped};
 use smtp_proto::Protocol;
 use smtp_proto::sasl::server::plain;
-use smtp_proto::server::{BareLineEnds, BodyRefusal, StartTls, Tolerance};
-use smtp_proto::wire::body::Runs;
+use smtp_proto::server::{BareLineEnds, StartTls, Tolerance};
+use smtp_proto::wire::body::{BodyDefect, Runs};
 use smtp_proto::wire::params::{MailParameters, RcptParameters};
 use smtp_proto::wire::path::{ForwardPath, ReversePath};
 use smtp_proto::wire::reply::Response;
@@ -264,7 +264,7 @@ impl Handler for Lenient {
     async fn body(&mut self, runs: Runs<'_>) {
         runs.append_to(&mut self.message.lock().unwrap());
     }
-    async fn body_refused(&mut self, _: BodyRefusal) {
+    async fn body_refused(&mut self, _: BodyDefect) {
         self.message.lock().unwrap().clear();
     }
     async fn end_of_body(&mut self, _: &Session) -> Response {
@@ -339,9 +339,8 @@ async fn collected_message_has_its_accepted_recipients_and_nothing_of_an_abandon
     let kept = kept.0.lock().unwrap();
     let [one, two] = &kept[..] else { panic!("{kept:?}") };
     assert_eq!(one.reverse_path.to_string(), "<a@client.example>");
-    let recipients = |it: &Arrival| {
-        it.recipients.iter().map(|it| it.borrow().as_str().to_owned()).collect::<Vec<_>>()
-    };
+    let recipients =
+        |it: &Arrival| it.recipients.iter().map(|it| it.as_str().to_owned()).collect::<Vec<_>>();
     assert_eq!(recipients(one), ["b@test.example", "c@test.example"]);
     assert_eq!(
         (two.reverse_path.to_string(), recipients(two)),

@@ -6,11 +6,11 @@ use std::net::IpAddr;
 
 use common::changed;
 use proptest::prelude::*;
+use smtp_proto::Date;
 use smtp_proto::channel::{Peer, TlsInfo};
-use smtp_proto::stamp::{ClientCertificate, Date, Hello, Stamp, Transmission};
+use smtp_proto::stamp::{ClientCertificate, Stamp};
+use smtp_proto::wire::command::Hello;
 use smtp_tls_policy::trace::{self, Arrival, Evidence, Software, fields, trace};
-
-const ESMTP: Transmission = Transmission::new(Hello::Ehlo);
 
 /// TLS 1.3 with this cipher suite.
 fn tls(cipher: &str) -> &'static TlsInfo {
@@ -22,7 +22,7 @@ fn tls(cipher: &str) -> &'static TlsInfo {
 
 fn stamp() -> Stamp<'static> {
     let date = Date::new(1_236_078_513, -480).unwrap();
-    let mut stamp = Stamp::new("mail.contoso.example", "mx.ehs.example", ESMTP, date);
+    let mut stamp = Stamp::new("mail.contoso.example", "mx.ehs.example", Hello::Ehlo, date);
     stamp.reverse_name = Some("out.contoso.example");
     stamp.address = Some(IpAddr::from([192, 0, 2, 7]));
     stamp.id = Some("4f3a");
@@ -99,7 +99,7 @@ fn reads_back_what_it_writes() {
 fn what_cannot_be_written_is_left_out_or_neutralised() {
     let evil = "a)\r\n\r\nbody (";
     let header = written(&changed(stamp(), |it| {
-        it.helo = evil;
+        it.name = evil;
         it.reverse_name = Some(evil);
         it.by = evil;
         it.id = Some(evil);
@@ -148,15 +148,14 @@ fn what_cannot_be_written_is_left_out_or_neutralised() {
 fn utf8_only_in_smtputf8_transactions() {
     let name = "x1.h\u{e9}.example";
     let ascii = written(&changed(stamp(), |it| {
-        it.helo = name;
+        it.name = name;
         it.recipient = Some("gr\u{fc}n@b");
     }));
     assert!(ascii.is_ascii() && ascii.contains("x1.h?.example"));
-    let utf8 = changed(ESMTP, |it| it.utf8 = true);
     let header = written(&changed(stamp(), |it| {
-        it.helo = name;
+        it.name = name;
         it.recipient = Some("gr\u{fc}n@b");
-        it.transmission = utf8;
+        it.utf8 = true;
     }));
     assert!(header.contains("UTF8SMTPS") && header.contains("for <gr\u{fc}n@b>"));
     assert_eq!(trace(header.as_bytes()).next().unwrap().helo.unwrap(), name);
@@ -177,7 +176,7 @@ fn a_client_cannot_forge_marks_by_its_names() {
         "localhost",
     ] {
         let header = written(&changed(stamp(), |it| {
-            it.helo = helo;
+            it.name = helo;
             it.tls = None;
             it.reverse_name = Some("tlsv1.3");
         }));
@@ -188,14 +187,10 @@ fn a_client_cannot_forge_marks_by_its_names() {
     }
 }
 
-fn transmission() -> impl Strategy<Value = Transmission> {
-    (0..3_usize, any::<bool>(), any::<bool>()).prop_map(|(hello, auth, utf8)| {
-        let hello = [Hello::Helo, Hello::Ehlo, Hello::Lhlo][hello];
-        changed(Transmission::new(hello), |it| {
-            it.auth = auth;
-            it.utf8 = utf8;
-        })
-    })
+/// How the client introduced itself, and whether it used AUTH and SMTPUTF8.
+fn hello() -> impl Strategy<Value = (Hello, bool, bool)> {
+    let hello = proptest::sample::select(vec![Hello::Helo, Hello::Ehlo, Hello::Lhlo]);
+    (hello, any::<bool>(), any::<bool>())
 }
 
 fn version() -> impl Strategy<Value = &'static str> {
@@ -207,7 +202,7 @@ prop_compose! {
     fn clean()(
         names in ("[a-z0-9-]{1,60}(\\.[a-z0-9-]{1,60}){0,2}", proptest::option::of("[a-z]{1,9}(\\.[a-z]{1,9}){1,3}"), "[a-z0-9.-]{1,80}"),
         address in proptest::option::of(any::<IpAddr>()),
-        transmission in transmission(),
+        hello in hello(),
         id in proptest::option::of("[a-zA-Z0-9!#$%&'*+/=?^_`{|}~-]{1,90}"),
         recipient in proptest::option::of("([a-z+=]{1,40}|\"([a-z <>();,]|\\\\[\\\\\"]){0,40}\")@[a-z0-9.]{1,60}"),
         tls in proptest::option::of((
@@ -218,7 +213,7 @@ prop_compose! {
         )),
         date in (-2_208_900_000_i64..253_402_000_000, -1439_i16..1440),
     ) -> (OwnedStamp, Date) {
-        (OwnedStamp { names, address, transmission, id, recipient, tls }, Date::new(date.0, date.1).unwrap())
+        (OwnedStamp { names, address, hello, id, recipient, tls }, Date::new(date.0, date.1).unwrap())
     }
 }
 
@@ -228,7 +223,7 @@ type OwnedTls = (&'static str, String, Option<String>, Option<(i32, String, Opti
 struct OwnedStamp {
     names: (String, Option<String>, String),
     address: Option<IpAddr>,
-    transmission: Transmission,
+    hello: (Hello, bool, bool),
     id: Option<String>,
     recipient: Option<String>,
     tls: Option<OwnedTls>,
@@ -251,7 +246,8 @@ impl OwnedStamp {
             });
             (&*Box::leak(Box::new(tls)), client)
         });
-        let mut stamp = Stamp::new(&self.names.0, &self.names.2, self.transmission, date);
+        let mut stamp = Stamp::new(&self.names.0, &self.names.2, self.hello.0, date);
+        (stamp.auth, stamp.utf8) = (self.hello.1, self.hello.2);
         stamp.reverse_name = self.names.1.as_deref();
         stamp.address = self.address;
         stamp.id = self.id.as_deref();
@@ -271,7 +267,7 @@ proptest! {
         let read = trace(header.as_bytes()).next().unwrap();
         let shown = |text: Option<trace::Text<'_>>| text.map(|text| text.to_string());
         let owned = |text: Option<&str>| text.map(str::to_owned);
-        prop_assert_eq!(read.helo.unwrap().to_string(), stamp.helo);
+        prop_assert_eq!(read.helo.unwrap().to_string(), stamp.name);
         let address = stamp.address.map(|address| address.to_canonical());
         prop_assert_eq!(read.from_address, address);
         prop_assert_eq!(shown(read.reverse_name), owned(stamp.reverse_name.filter(|name| address.is_some() && *name != "unknown")));
@@ -282,9 +278,9 @@ proptest! {
         prop_assert_eq!(read.date.map(|read| read.to_string()), Some(date.to_string()));
         prop_assert_eq!(read.software, Some(Software::Own));
         prop_assert_eq!(read.arrival, Arrival::Network);
-        prop_assert_eq!(read.with.unwrap(), stamp.transmission.keyword(stamp.tls.is_some()));
+        prop_assert_eq!(read.with.unwrap(), stamp.keyword());
         prop_assert!(read.protocol.is_some());
-        prop_assert_eq!((read.auth, read.utf8), (stamp.transmission.auth, stamp.transmission.utf8));
+        prop_assert_eq!((read.auth, read.utf8), (stamp.auth, stamp.utf8));
         prop_assert_eq!(read.tls.is_some(), stamp.tls.is_some());
         if let (Some(read), Some(tls)) = (read.tls, stamp.tls) {
             prop_assert_eq!(read.version.map(|read| read.to_string()), Some(tls.version.to_owned()));
@@ -321,12 +317,12 @@ proptest! {
         let mut tls = TlsInfo::new(Peer::Unauthenticated, "TLSv1.2", leaked(&texts[0]));
         tls.group = Some(leaked(&texts[1]));
         let stamp = changed(stamp(), |it| {
-            it.helo = &texts[4];
+            it.name = &texts[4];
             it.reverse_name = Some(&texts[5]);
             it.by = "mx.example";
             it.id = Some(&texts[6]);
             it.recipient = Some(&texts[7]);
-            it.transmission.utf8 = utf8;
+            it.utf8 = utf8;
             it.tls = Some(&tls);
             it.client = Some(client);
         });
@@ -337,7 +333,7 @@ proptest! {
         let read = trace(header.as_bytes()).next().unwrap();
         prop_assert_eq!(read.from_address, stamp.address);
         prop_assert_eq!(read.by.unwrap(), "mx.example");
-        prop_assert_eq!(read.with.unwrap(), stamp.transmission.keyword(true));
+        prop_assert_eq!(read.with.unwrap(), stamp.keyword());
         prop_assert_eq!(read.date.map(|read| read.to_string()), Some(stamp.date.to_string()));
         let read = read.tls.unwrap();
         prop_assert_eq!(read.version, Some(trace::TlsVersion::Tls12));

@@ -75,7 +75,7 @@ impl Handler for Desk {
         _: ReversePath<'_>,
         parameters: MailParameters<'_>,
     ) -> Response {
-        let dsn = [parameters.ret.map(|_| "RET"), parameters.envelope_id.map(|_| "ENVID")];
+        let dsn = [parameters.ret.map(|_| "RET"), parameters.envelope_id.as_ref().map(|_| "ENVID")];
         self.arriving = Arrived {
             client: Some(self.client),
             over_tls: session.tls.is_some(),
@@ -99,7 +99,7 @@ impl Handler for Desk {
         if !path.as_str().ends_with("@test.example") {
             return Response::fixed(550, (5, 7, 1), "relay denied");
         }
-        let dsn = [parameters.notify.map(|_| "NOTIFY"), parameters.orcpt.map(|_| "ORCPT")];
+        let dsn = [parameters.notify.map(|_| "NOTIFY"), parameters.orcpt.as_ref().map(|_| "ORCPT")];
         self.arriving.dsn.extend(dsn.into_iter().flatten());
         Response::fixed(250, (2, 1, 5), "OK")
     }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use smtp_proto::client::{Envelope, Recipient};
 use smtp_proto::route::RecipientStatus;
 use smtp_proto::sasl::client::Credentials;
-use smtp_proto::wire::params::{BodyType, Notify, OrcptBuf, Ret, Xtext};
+use smtp_proto::wire::params::{BodyType, Notify, Orcpt, Ret, Xtext};
 use smtp_tls_policy::pki::Trust;
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::rules::{
@@ -284,12 +284,14 @@ fn envelope(
     recipient: &str,
 ) -> Result<Envelope, String> {
     let dsn = column == Column::Dsn;
-    let xtext = |text: &str| Xtext::parse(&Xtext::encode(text.as_bytes())).map(Into::into);
+    let xtext = |text: &str| Xtext::parse(&Xtext::encode(text.as_bytes())).map(Xtext::into_owned);
     let mut to: Recipient = recipient.parse().map_err(|error| format!("{recipient}: {error}"))?;
     let mut notify = Notify::NEVER;
     (notify.failure, notify.delay) = (true, true);
     to.notify = dsn.then_some(notify);
-    to.orcpt = format!("rfc822;{recipient}").parse().ok().filter(|_: &OrcptBuf| dsn);
+    if dsn {
+        to.orcpt = Orcpt::parse(&format!("rfc822;{recipient}")).map(Orcpt::into_owned);
+    }
     Ok({
         let mut envelope =
             Envelope::new(sender.parse().map_err(|error| format!("{sender}: {error}"))?, [to]);

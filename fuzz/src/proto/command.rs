@@ -54,19 +54,22 @@ fn comes_back(command: &Command<'_>, rules: AddressRules) {
 
 /// Decoded xtext can be put into a header field, a reply or a log.
 fn holds_no_controls(command: &Command<'_>) {
-    let value = |value: Option<XclientValue<Xtext<'_>>>| match value {
+    let value = |value: &Option<XclientValue<Xtext<'_>>>| match value {
         Some(XclientValue::Value(text)) => Some(text.decode()),
         _ => None,
     };
     let decoded = match command {
         Command::Mail { parameters, .. } => {
-            vec![parameters.envelope_id.map(Xtext::decode), parameters.auth.map(Xtext::decode)]
+            vec![
+                parameters.envelope_id.as_ref().map(Xtext::decode),
+                parameters.auth.as_ref().map(Xtext::decode),
+            ]
         }
-        Command::Rcpt { parameters, .. } => vec![parameters.orcpt.map(|orcpt| {
-            Xtext::parse(orcpt.address()).map_or_else(|| orcpt.address().into(), Xtext::decode)
+        Command::Rcpt { parameters, .. } => vec![parameters.orcpt.as_ref().map(|orcpt| {
+            Xtext::parse(orcpt.address()).map_or_else(|| orcpt.address().into(), |it| it.decode())
         })],
         Command::Xclient(client) => {
-            vec![value(client.name), value(client.helo), value(client.login)]
+            vec![value(&client.name), value(&client.helo), value(&client.login)]
         }
         _ => Vec::new(),
     };

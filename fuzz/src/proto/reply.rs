@@ -73,7 +73,7 @@ fn check(reply: &Reply<'_>) {
         assert!(reply.lines().any(|line| line.starts_with(front.as_bytes())));
     }
     assert_eq!(u16::from(reply.status().class), reply.code() / 100);
-    assert_eq!(reply.to_buf().borrow(), *reply);
+    assert_eq!(reply.clone().into_owned(), *reply);
 
     let capabilities = Capabilities::of(reply);
     let utf8 = reply.lines().skip(1).filter(|line| std::str::from_utf8(line).is_ok()).count();

@@ -54,7 +54,7 @@ impl Client {
             return Err(ApiMisuse::NotReady);
         }
         let mut line = Vec::new();
-        Command::Xclient(*attributes).write(&mut line);
+        Command::Xclient(attributes.clone()).write(&mut line);
         Command::parse(line.strip_suffix(b"\r\n").unwrap_or(&line), AddressRules::FIELD)
             .map_err(ApiMisuse::Command)?;
         let listed = self.capabilities.parameters(Extension::Xclient).unwrap_or_default();
@@ -88,7 +88,7 @@ impl Client {
     fn needed_by(&self, command: &Command<'_>) -> Result<Option<Extension>, ApiMisuse> {
         let lacks =
             |extension| Some(extension).filter(|&extension| !self.capabilities.has(extension));
-        match *command {
+        match command {
             Command::Ehlo(_)
             | Command::Helo(_)
             | Command::Lhlo(_)
@@ -108,7 +108,7 @@ impl Client {
             // RFC 6531, section 3.7.4.2: the parameter makes the argument UTF-8; without the
             // extension there is neither.
             Command::Vrfy { text, smtputf8 } | Command::Expn { text, smtputf8 } => {
-                Ok(if smtputf8 || !text.is_ascii() { lacks(Extension::SmtpUtf8) } else { None })
+                Ok(if *smtputf8 || !text.is_ascii() { lacks(Extension::SmtpUtf8) } else { None })
             }
             Command::Noop(text) | Command::Help(text) | Command::Unknown { argument: text, .. } => {
                 Ok(if text.is_ascii() { None } else { lacks(Extension::SmtpUtf8) })

@@ -3,7 +3,7 @@
 use crate::Protocol;
 use crate::timeouts::Timeouts;
 use crate::wire::body::NulRule;
-use crate::wire::path::{AddressRules, DomainBuf};
+use crate::wire::path::{AddressRules, Domain};
 use crate::wire::reply::ReplyRules;
 
 /// What all connections of a client have in common.
@@ -12,7 +12,7 @@ use crate::wire::reply::ReplyRules;
 pub struct ClientConfig {
     /// The name in EHLO: a domain that resolves to this host, or its address literal (RFC 5321,
     /// section 4.1.4).
-    pub name: DomainBuf,
+    pub name: Domain<'static>,
     /// Time limits.
     pub timeouts: Timeouts,
     /// SMTP or LMTP.
@@ -50,7 +50,7 @@ pub struct ClientConfig {
 
 impl ClientConfig {
     /// Everything at its default.
-    pub fn new(name: DomainBuf) -> Self {
+    pub fn new(name: Domain<'static>) -> Self {
         Self {
             name,
             timeouts: Timeouts::default(),

@@ -3,12 +3,10 @@
 use std::str::FromStr;
 
 use crate::wire::params::{
-    BodyType, DeliverBy, Hold, MailParameters, Notify, OrcptBuf, ParametersBuf, Priority,
-    RcptParameters, Ret, Xtext, XtextBuf,
+    BodyType, DeliverBy, Hold, MailParameters, Notify, Orcpt, Parameters, Priority, RcptParameters,
+    Ret, Xtext,
 };
-use crate::wire::path::{
-    AddressRules, ForwardPath, ForwardPathBuf, PathError, ReversePath, ReversePathBuf,
-};
+use crate::wire::path::{AddressRules, ForwardPath, PathError, ReversePath};
 
 /// Sender, recipients and parameters of a message. Shared, so that a transaction does not copy it.
 ///
@@ -18,7 +16,7 @@ use crate::wire::path::{
 #[non_exhaustive]
 pub struct Envelope {
     /// The sender.
-    pub reverse_path: ReversePathBuf,
+    pub reverse_path: ReversePath<'static>,
     /// The recipients, in the order of their [`Recipient`](super::ClientEvent::Recipient) events.
     pub recipients: Vec<Recipient>,
     /// Octets of the message, if known: sent where the server announces SIZE, and refused here
@@ -34,15 +32,14 @@ pub struct Envelope {
     /// section 5.2.2).
     pub ret: Option<Ret>,
     /// The sender's name for the transaction; sent where the server offers DSN.
-    pub envelope_id: Option<XtextBuf>,
+    pub envelope_id: Option<Xtext<'static>>,
     /// Never without TLS, and only to servers that promise the same (RFC 8689, section 4.2.1).
     /// Whether a certificate counts is the affair of [`TlsRules`](crate::fallback::TlsRules).
     pub require_tls: bool,
     /// Sent where the server offers MT-PRIORITY (RFC 6710, section 4.2).
     pub priority: Option<Priority>,
     /// Sent where the server offers DELIVERBY.
-    /// [`ByMode::Return`](crate::wire::params::ByMode::Return) needs it (RFC 2852, section
-    /// 4.1.4.1).
+    /// [`DeliverBy::return_after`] needs it (RFC 2852, section 4.1.4.1).
     pub deliver_by: Option<DeliverBy>,
     /// Needs FUTURERELEASE (RFC 4865, section 4).
     pub hold: Option<Hold>,
@@ -53,15 +50,18 @@ pub struct Envelope {
     /// The original submitter of the message; sent where the server offers AUTH (RFC 4954, section
     /// 5). [`Xtext::NOBODY`] is sent only where this client has authenticated, so that the message
     /// is not taken for its own.
-    pub auth: Option<XtextBuf>,
+    pub auth: Option<Xtext<'static>>,
     /// Further parameters of MAIL, sent as they are: the caller has looked at the
     /// [`Capabilities`](crate::wire::capabilities::Capabilities).
-    pub parameters: ParametersBuf,
+    pub parameters: Parameters<'static>,
 }
 
 impl Envelope {
-    /// A message with a 7-bit body and no parameters. [`ReversePathBuf::NULL`] is the null sender.
-    pub fn new(from: ReversePathBuf, to: impl IntoIterator<Item = impl Into<Recipient>>) -> Self {
+    /// A message with a 7-bit body and no parameters. [`ReversePath::Null`] is the null sender.
+    pub fn new(
+        from: ReversePath<'static>,
+        to: impl IntoIterator<Item = impl Into<Recipient>>,
+    ) -> Self {
         Self {
             reverse_path: from,
             recipients: to.into_iter().map(Into::into).collect(),
@@ -76,7 +76,7 @@ impl Envelope {
             hold: None,
             burl: false,
             auth: None,
-            parameters: ParametersBuf::default(),
+            parameters: Parameters::default(),
         }
     }
 
@@ -87,20 +87,20 @@ impl Envelope {
     /// parameters.
     pub fn relaying(path: ReversePath<'_>, parameters: &MailParameters<'_>) -> Self {
         Self {
-            reverse_path: path.to_buf(),
+            reverse_path: path.into_owned(),
             recipients: Vec::new(),
             size: None,
             body: parameters.body.unwrap_or_default(),
             smtputf8: parameters.smtputf8,
             ret: parameters.ret,
-            envelope_id: parameters.envelope_id.map(XtextBuf::from),
+            envelope_id: parameters.envelope_id.clone().map(Xtext::into_owned),
             require_tls: parameters.require_tls,
             priority: parameters.priority,
             deliver_by: parameters.deliver_by,
             hold: parameters.hold,
             burl: false,
-            auth: Some(Xtext::NOBODY.into()),
-            parameters: ParametersBuf::default(),
+            auth: Some(Xtext::NOBODY),
+            parameters: Parameters::default(),
         }
     }
 
@@ -126,7 +126,7 @@ impl Envelope {
     pub(super) fn needs_smtputf8_without(&self, skipped: &[Skipped]) -> bool {
         let mut recipients = self.recipients.iter().enumerate();
         self.smtputf8
-            || !self.reverse_path.borrow().as_str().is_ascii()
+            || !self.reverse_path.as_str().is_ascii()
             || !recipients.all(|(index, it)| Skipped::has(skipped, index) || it.is_ascii())
     }
 
@@ -135,7 +135,7 @@ impl Envelope {
         let recipients = self.recipients.iter().enumerate();
         recipients
             .filter_map(|(index, recipient)| {
-                let error = recipient.path.borrow().check(rules).err()?;
+                let error = recipient.path.check(rules).err()?;
                 Some(Skipped { index, why: Some(error) })
             })
             .collect()
@@ -147,11 +147,9 @@ impl Envelope {
         if self.smtputf8 {
             return None;
         }
-        let reverse_path = match self.reverse_path.borrow() {
+        let reverse_path = match &self.reverse_path {
             ReversePath::Null | ReversePath::Local(_) => self.reverse_path.clone(),
-            ReversePath::Mailbox(mailbox) => {
-                mailbox.in_ascii(|mailbox| ReversePath::Mailbox(mailbox).to_buf())?
-            }
+            ReversePath::Mailbox(mailbox) => ReversePath::Mailbox(mailbox.to_ascii()?),
         };
         let recipients: Option<Vec<Recipient>> = self
             .recipients
@@ -187,47 +185,45 @@ impl Skipped {
 #[non_exhaustive]
 pub struct Recipient {
     /// The address.
-    pub path: ForwardPathBuf,
+    pub path: ForwardPath<'static>,
     /// When the sender wants a notification; sent where the server offers DSN (RFC 3461, section
     /// 5.2.2).
     pub notify: Option<Notify>,
     /// The recipient that the sender meant; sent where the server offers DSN.
-    pub orcpt: Option<OrcptBuf>,
+    pub orcpt: Option<Orcpt<'static>>,
     /// Further parameters of RCPT, sent as they are.
-    pub parameters: ParametersBuf,
+    pub parameters: Parameters<'static>,
 }
 
 impl Recipient {
     /// What a relay passes on of a RCPT it has read; unknown parameters are not.
     pub fn relaying(path: ForwardPath<'_>, parameters: &RcptParameters<'_>) -> Self {
         Self {
-            path: path.to_buf(),
+            path: path.into_owned(),
             notify: parameters.notify,
-            orcpt: parameters.orcpt.map(OrcptBuf::from),
-            parameters: ParametersBuf::default(),
+            orcpt: parameters.orcpt.clone().map(Orcpt::into_owned),
+            parameters: Parameters::default(),
         }
     }
 
     fn is_ascii(&self) -> bool {
-        let orcpt = self.orcpt.as_ref().is_none_or(|orcpt| orcpt.borrow().as_str().is_ascii());
-        orcpt && self.path.borrow().as_str().is_ascii()
+        let orcpt = self.orcpt.as_ref().is_none_or(|orcpt| orcpt.as_str().is_ascii());
+        orcpt && self.path.as_str().is_ascii()
     }
 
     #[cfg(feature = "idna")]
     fn to_ascii(&self) -> Option<Self> {
-        let path = match self.path.borrow() {
+        let path = match &self.path {
             ForwardPath::Local(_) => self.path.clone(),
-            ForwardPath::Mailbox(mailbox) => {
-                mailbox.in_ascii(|mailbox| ForwardPath::Mailbox(mailbox).to_buf())?
-            }
+            ForwardPath::Mailbox(mailbox) => ForwardPath::Mailbox(mailbox.to_ascii()?),
         };
         Some(Self { path, ..self.clone() })
     }
 }
 
-impl From<ForwardPathBuf> for Recipient {
-    fn from(path: ForwardPathBuf) -> Self {
-        Self { path, notify: None, orcpt: None, parameters: ParametersBuf::default() }
+impl From<ForwardPath<'static>> for Recipient {
+    fn from(path: ForwardPath<'static>) -> Self {
+        Self { path, notify: None, orcpt: None, parameters: Parameters::default() }
     }
 }
 
@@ -236,6 +232,6 @@ impl FromStr for Recipient {
 
     /// Reads the address without brackets; nothing special is wanted.
     fn from_str(text: &str) -> Result<Self, PathError> {
-        text.parse().map(|path: ForwardPathBuf| path.into())
+        text.parse().map(|path: ForwardPath<'static>| path.into())
     }
 }

@@ -411,7 +411,7 @@ impl Client {
             return Err(ApiMisuse::NoRecipients);
         }
         let rules = self.config.addresses;
-        envelope.reverse_path.borrow().check(rules).map_err(ApiMisuse::Sender)?;
+        envelope.reverse_path.check(rules).map_err(ApiMisuse::Sender)?;
         let against = envelope.against(rules);
         let envelope = self.fitting(envelope, &against);
         let offered = self.capabilities.has(Extension::Chunking);
@@ -438,7 +438,7 @@ impl Client {
     /// Transactions that the server will still take on this connection (RFC 9422, section 4.1);
     /// none if it sets no limit.
     pub fn transactions_left(&self) -> Option<u32> {
-        self.capabilities.limits().transactions.map(|limit| limit.saturating_sub(self.transactions))
+        self.capabilities.transaction_limit().map(|limit| limit.saturating_sub(self.transactions))
     }
 
     /// RFC 6531, section 3.2: where the server lacks SMTPUTF8, A-labels may do.

@@ -12,7 +12,7 @@ use crate::timeouts::Phase;
 use crate::wire::capabilities::{Capabilities, Extension, Limits};
 use crate::wire::command;
 use crate::wire::command::Command;
-use crate::wire::params::{BodyType, ByMode, Hold, MailParameters, RcptParameters, Xtext};
+use crate::wire::params::{BodyType, Hold, MailParameters, RcptParameters, Xtext};
 
 /// A transaction that has not finished.
 #[derive(Debug)]
@@ -150,7 +150,7 @@ impl Envelope {
                 skipped.push(it);
                 continue;
             }
-            let mailbox = limits.recipient_domains.and_then(|_| recipient.path.borrow().mailbox());
+            let mailbox = limits.recipient_domains.and_then(|_| recipient.path.mailbox());
             let domain = mailbox.map(|it| it.domain().as_str().to_ascii_lowercase());
             let known = domain.as_ref().is_none_or(|domain| domains.contains(domain));
             let full = |limit: &u32| !known && domains.len() >= *limit as usize;
@@ -199,12 +199,7 @@ impl Envelope {
                 }),
                 ..MailParameters::default()
             };
-        command::write_mail(
-            self.reverse_path.borrow(),
-            &parameters,
-            self.parameters.borrow(),
-            output,
-        );
+        command::write_mail(&self.reverse_path, &parameters, &self.parameters, output);
     }
 
     /// What the server lacks.
@@ -234,9 +229,10 @@ impl Envelope {
         if self.require_tls && (lacks(Extension::RequireTls) || matches!(channel, Channel::Plain)) {
             return Some(Unsupported::RequireTls);
         }
-        if self.deliver_by.is_some_and(|by| {
-            by.mode() == ByMode::Return && !capabilities.delivers_in(by.seconds())
-        }) {
+        if self
+            .deliver_by
+            .is_some_and(|by| by.is_returned() && !capabilities.delivers_in(by.seconds()))
+        {
             return Some(Unsupported::DeliverBy);
         }
         if let (Some(Hold::For(seconds)), Some(by)) = (self.hold, self.deliver_by)
@@ -262,7 +258,7 @@ impl Recipient {
             orcpt: self.orcpt.as_ref().filter(|_| dsn).map(|orcpt| orcpt.borrow()),
             ..RcptParameters::default()
         };
-        command::write_rcpt(self.path.borrow(), &parameters, self.parameters.borrow(), output);
+        command::write_rcpt(&self.path, &parameters, &self.parameters, output);
     }
 }
 

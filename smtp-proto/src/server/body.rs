@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::pace::BodyClock;
 use super::state::{Chunk, Greeted, LineEnds, State, Transaction, Transfer};
-use super::{BodyRefusal, Server, ServerEvent, StartTls, replies};
+use super::{Server, ServerEvent, StartTls, replies};
 use crate::channel::Channel;
 use crate::wire::body::{BodyDefect, Runs};
 use crate::wire::reply::Response;
@@ -26,10 +26,11 @@ impl Server {
         else {
             return Read { taken: 0, event: None, ended: true };
         };
-        let decoded = decoder.decode(input);
-        BodyClock::count(clock, decoded.consumed, now);
-        let event = self.take(decoded.runs);
-        Read { taken: decoded.consumed, event, ended: decoded.end }
+        let mut rest = input;
+        let runs = decoder.decode(&mut rest);
+        let (taken, ended) = (input.len() - rest.len(), decoder.has_ended());
+        BodyClock::count(clock, taken, now);
+        Read { taken, event: self.take(runs), ended }
     }
 
     /// Reads on in a chunk.
@@ -88,44 +89,43 @@ impl Server {
     }
 
     /// What is wrong with the message so far.
-    pub(super) fn refusal(&self) -> Option<BodyRefusal> {
+    pub(super) fn refusal(&self) -> Option<BodyDefect> {
         let transaction = self.transaction.as_ref()?;
         if self.config.size_limit.is_some_and(|limit| transaction.size > limit) {
-            return Some(BodyRefusal::TooLarge);
+            return Some(BodyDefect::TooLarge);
         }
         let line_end = match (&transaction.content.line_ends, &transaction.transfer) {
             (LineEnds::Normalised(_), _) | (_, Transfer::None | Transfer::Failed) => None,
             (_, Transfer::Data(decoder)) => decoder.defect(),
             (_, Transfer::Chunks(lines)) => lines.defect(),
         };
-        line_end.or(transaction.content.nuls.defect()).map(BodyRefusal::Defect)
+        line_end.or(transaction.content.nuls.defect())
     }
 
     /// What is wrong with the complete message, or with a piece before another that the server
     /// fetches.
-    pub(super) fn refusal_at_end(&self) -> Option<BodyRefusal> {
+    pub(super) fn refusal_at_end(&self) -> Option<BodyDefect> {
         self.refusal().or_else(|| {
             let transaction = self.transaction.as_ref()?;
-            let defect = match (&transaction.content.line_ends, &transaction.transfer) {
+            match (&transaction.content.line_ends, &transaction.transfer) {
                 (LineEnds::Normalised(lines), _) => lines.holds_cr().then_some(BodyDefect::BareCr),
                 (_, Transfer::Chunks(lines)) => lines.defect_at_end(),
                 (_, Transfer::None | Transfer::Data(_) | Transfer::Failed) => None,
-            };
-            defect.map(BodyRefusal::Defect)
+            }
         })
     }
 
     /// The reply to a message that is refused.
-    pub(super) fn reply_to_refused(&self, refusal: BodyRefusal) -> Response {
+    pub(super) fn reply_to_refused(&self, refusal: BodyDefect) -> Response {
         let for_now = self
             .transaction
             .as_ref()
             .is_some_and(|it| matches!(it.content.line_ends, LineEnds::RefusedForNow));
         match refusal {
-            BodyRefusal::TooLarge => replies::TOO_LARGE,
-            BodyRefusal::Defect(BodyDefect::Nul) => replies::NUL_IN_BODY,
-            BodyRefusal::Defect(_) if for_now => replies::BARE_LINE_END_FOR_NOW,
-            BodyRefusal::Defect(_) => replies::BARE_LINE_END,
+            BodyDefect::TooLarge => replies::TOO_LARGE,
+            BodyDefect::Nul => replies::NUL_IN_BODY,
+            BodyDefect::BareCr | BodyDefect::BareLf if for_now => replies::BARE_LINE_END_FOR_NOW,
+            BodyDefect::BareCr | BodyDefect::BareLf => replies::BARE_LINE_END,
         }
     }
 

@@ -7,8 +7,8 @@ use crate::channel::Channel;
 use crate::sasl::server::Identity;
 use crate::wire::command::{Command, CommandError, XclientValue};
 use crate::wire::line::{BrokenLine, LineError, is_bdat};
-use crate::wire::params::{BodyType, ByMode, Hold, MailParameters, RcptParameters, Xtext};
-use crate::wire::path::{ForwardPath, ReversePath};
+use crate::wire::params::{BodyType, Hold, MailParameters, RcptParameters, Xtext};
+use crate::wire::path::{ForwardPath, Mailbox, ReversePath};
 use crate::wire::reply::Response;
 
 impl Server {
@@ -30,7 +30,11 @@ impl Server {
             Ok(command) => self.on_command(command, output),
             // RFC 3207, section 4: a MAIL or RCPT with a flaw is a MAIL or RCPT all the same.
             Err(
-                CommandError::Sender(_) | CommandError::Recipient(_) | CommandError::Parameter(_),
+                CommandError::Sender(_)
+                | CommandError::Recipient(_)
+                | CommandError::Parameter
+                | CommandError::ParameterValue
+                | CommandError::ParameterTwice,
             ) if self.needs_tls() => self.refuse(&replies::TLS_FIRST, output),
             Err(CommandError::Queue | CommandError::Attribute | CommandError::Uri)
                 if self.needs_tls() =>
@@ -93,26 +97,29 @@ impl Server {
                 Err(response) => self.refuse(&response, output),
             },
             Command::Rset => Some(self.on_rset(output)),
-            Command::Mail { path, mut parameters } => match self.refusal_of_mail(path, &parameters)
-            {
-                Some((response, true)) => self.refuse(&response, output),
-                Some((response, false)) => self.done(&response, output),
-                None => {
-                    let binary = parameters.body == Some(BodyType::BinaryMime);
-                    let needs = Needs { utf8: parameters.smtputf8, binary };
-                    // RFC 4954, section 5: "if the client is not authenticated, then the server
-                    // MUST behave as if the AUTH=<> parameter was supplied".
-                    if self.session.identity.is_none() {
-                        parameters.auth = parameters.auth.map(|_| Xtext::NOBODY);
+            Command::Mail { path, mut parameters } => {
+                match self.refusal_of_mail(&path, &parameters) {
+                    Some((response, true)) => self.refuse(&response, output),
+                    Some((response, false)) => self.done(&response, output),
+                    None => {
+                        let binary = parameters.body == Some(BodyType::BinaryMime);
+                        let needs = Needs { utf8: parameters.smtputf8, binary };
+                        // RFC 4954, section 5: "if the client is not authenticated, then the server
+                        // MUST behave as if the AUTH=<> parameter was supplied".
+                        if self.session.identity.is_none() {
+                            parameters.auth = parameters.auth.map(|_| Xtext::NOBODY);
+                        }
+                        Some(
+                            self.ask(Question::Mail(needs), ServerEvent::Mail { path, parameters }),
+                        )
                     }
-                    Some(self.ask(Question::Mail(needs), ServerEvent::Mail { path, parameters }))
                 }
-            },
+            }
             Command::Rcpt { path, parameters } => self.on_rcpt(path, parameters, output),
             Command::Data => self.on_data(output),
             Command::Burl { uri, last } => self.on_burl(uri, last, output),
             Command::Xclient(client) => {
-                let login = client.login.and_then(login);
+                let login = client.login.as_ref().and_then(login);
                 Some(self.ask(Question::Xclient { login }, ServerEvent::Xclient(client)))
             }
             Command::Vrfy { .. } | Command::Expn { .. } | Command::Help(_) | Command::Etrn(_) => {
@@ -136,7 +143,7 @@ impl Server {
     fn refusal_of(&self, command: &Command<'_>) -> Option<Response> {
         let lmtp = self.config.protocol == Protocol::Lmtp;
         let clear = matches!(self.channel, Channel::Plain);
-        Some(match *command {
+        Some(match command {
             // RFC 2033, section 4.1: LHLO, and a server of the one protocol refuses the hello of
             // the other.
             Command::Ehlo(_) | Command::Helo(_) if lmtp => replies::UNKNOWN_COMMAND,
@@ -242,13 +249,13 @@ impl Server {
         if !matches!(transaction.transfer, Transfer::None) {
             return self.refuse(&replies::BODY_BEGUN, output);
         }
-        if let Some(response) = self.refusal_of_rcpt(path, &parameters, transaction) {
+        if let Some(response) = self.refusal_of_rcpt(&path, &parameters, transaction) {
             return self.refuse(&response, output);
         }
         if transaction.recipients >= self.config.limits.recipients {
             return self.done(&replies::TOO_MANY_RECIPIENTS, output);
         }
-        match self.new_domain(path, transaction) {
+        match self.new_domain(&path, transaction) {
             Ok(new_domain) => Some(self.ask(
                 Question::Recipient { new_domain },
                 ServerEvent::Recipient { path, parameters },
@@ -275,7 +282,7 @@ impl Server {
     /// Why a MAIL cannot be put before the caller, and whether that is an error of the client's.
     fn refusal_of_mail(
         &self,
-        path: ReversePath<'_>,
+        path: &ReversePath<'_>,
         parameters: &MailParameters<'_>,
     ) -> Option<(Response, bool)> {
         let config = &*self.config;
@@ -298,7 +305,7 @@ impl Server {
         }
         // RFC 2852, section 2: a minimum holds for the mode R.
         if parameters.deliver_by.is_some_and(|by| {
-            by.mode() == ByMode::Return
+            by.is_returned()
                 && config.deliver_by.is_some_and(|minimum| i64::from(by.seconds()) < minimum.into())
         }) {
             return Some((replies::TOO_SOON, false));
@@ -342,7 +349,7 @@ impl Server {
 
     fn refusal_of_rcpt(
         &self,
-        path: ForwardPath<'_>,
+        path: &ForwardPath<'_>,
         parameters: &RcptParameters<'_>,
         transaction: &Transaction,
     ) -> Option<Response> {
@@ -355,7 +362,7 @@ impl Server {
         }
         // RFC 6531, section 3.5; RFC 6533, section 3 for ORCPT.
         let ascii = path.as_str().is_ascii()
-            && parameters.orcpt.is_none_or(|orcpt| orcpt.as_str().is_ascii());
+            && parameters.orcpt.as_ref().is_none_or(|orcpt| orcpt.as_str().is_ascii());
         (!ascii && !transaction.needs.utf8).then_some(replies::NON_ASCII_ADDRESS)
     }
 
@@ -363,13 +370,12 @@ impl Server {
     /// 9422, section 4.3).
     fn new_domain(
         &self,
-        path: ForwardPath<'_>,
+        path: &ForwardPath<'_>,
         transaction: &Transaction,
     ) -> Result<Option<String>, Response> {
         let Some(limit) = self.config.limits.recipient_domains else { return Ok(None) };
-        let Some(domain) = path.mailbox().map(|mailbox| mailbox.domain().as_str()) else {
-            return Ok(None);
-        };
+        let Some(domain) = path.mailbox().map(Mailbox::domain) else { return Ok(None) };
+        let domain = domain.as_str();
         if transaction.domains.iter().any(|known| known.eq_ignore_ascii_case(domain)) {
             return Ok(None);
         }
@@ -392,7 +398,7 @@ impl Server {
 
 /// The user that XCLIENT names. Names end up in logs and header fields, so one with controls is
 /// dropped; SASLprep has none either (RFC 4013, section 2.3).
-fn login(value: XclientValue<Xtext<'_>>) -> Option<Identity> {
+fn login(value: &XclientValue<Xtext<'_>>) -> Option<Identity> {
     let XclientValue::Value(name) = value else { return None };
     let user = String::from_utf8(name.decode())
         .ok()

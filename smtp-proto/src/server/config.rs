@@ -5,18 +5,19 @@ use std::sync::Arc;
 use super::tolerance::Tolerance;
 use crate::Protocol;
 use crate::channel::Channel;
+use crate::date::Date;
 use crate::sasl::server::Mechanism;
 use crate::timeouts::Timeouts;
 use crate::wire::command::XclientName;
-use crate::wire::params::{BodyType, DateTime};
-use crate::wire::path::{AddressRules, DomainBuf};
+use crate::wire::params::BodyType;
+use crate::wire::path::{AddressRules, Domain};
 
 /// The settings that all connections of a server share.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServerConfig {
     /// The name in the greeting and in the EHLO reply.
-    pub name: DomainBuf,
+    pub name: Domain<'static>,
     /// SMTP or LMTP.
     pub protocol: Protocol,
     /// Whether STARTTLS is offered, or demanded.
@@ -101,7 +102,7 @@ pub struct ServerConfig {
 
 impl ServerConfig {
     /// No TLS, no size limit, PIPELINING, 8BITMIME and ENHANCEDSTATUSCODES, no other extension.
-    pub fn new(name: DomainBuf) -> Self {
+    pub fn new(name: Domain<'static>) -> Self {
         Self {
             name,
             protocol: Protocol::Smtp,
@@ -210,12 +211,12 @@ pub struct FutureRelease {
     pub longest: u32,
     /// The last point in time. It is announced; the handler compares HOLDUNTIL with it and with the
     /// time of BY (RFC 4865, section 5.2.2), because the machine has no clock.
-    pub last: DateTime,
+    pub last: Date,
 }
 
 impl FutureRelease {
     /// A message can be held for so many seconds, and until this point in time.
-    pub const fn new(longest: u32, last: DateTime) -> Self {
+    pub const fn new(longest: u32, last: Date) -> Self {
         Self { longest, last }
     }
 }

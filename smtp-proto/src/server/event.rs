@@ -76,24 +76,11 @@ pub enum ServerEvent<'i> {
     Body(Runs<'i>),
     /// The message, or a chunk of it, was read to its end and refused: drop what has arrived of it.
     /// The transaction is over.
-    BodyRefused(BodyRefusal),
+    BodyRefused(BodyDefect),
     /// RSET: drop the transaction.
     Reset,
     /// The conversation is over: send the output, then close the connection.
     Closed,
-}
-
-/// Why the machine refused a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum BodyRefusal {
-    /// More octets than [`ServerConfig::size_limit`](super::ServerConfig::size_limit).
-    #[error("the message exceeds the size limit")]
-    TooLarge,
-    /// Octets that another host might read differently; see
-    /// [`Tolerance`](super::Tolerance).
-    #[error("{0}")]
-    Defect(BodyDefect),
 }
 
 /// How a client spoke before its turn. Programs that send spam often do.

@@ -58,7 +58,7 @@ impl Server {
             Some(minimum) => lines.push(format_args!("DELIVERBY {minimum}")),
         }
         if let Some(FutureRelease { longest, last }) = config.future_release {
-            lines.push(format_args!("FUTURERELEASE {longest} {last}"));
+            lines.push(format_args!("FUTURERELEASE {longest} {}", last.rfc3339()));
         }
         if let Some(parameters) = config.announced_burl() {
             lines.push(format_args!("BURL {parameters}"));

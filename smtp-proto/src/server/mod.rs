@@ -62,7 +62,7 @@ mod tolerance;
 mod transition;
 
 pub use config::{FutureRelease, ServerConfig, ServerLimits, StartTls};
-pub use event::{BodyRefusal, EarlyTalk, ServerEvent};
+pub use event::{EarlyTalk, ServerEvent};
 pub use tolerance::{BareLineEnds, Tolerance};
 
 use std::sync::Arc;

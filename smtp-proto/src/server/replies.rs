@@ -160,6 +160,8 @@ pub(super) const fn command(error: CommandError) -> Response {
         CommandError::Recipient(_) => {
             Response::fixed(501, (5, 1, 3), "bad recipient address syntax")
         }
-        CommandError::Parameter(_) => Response::fixed(501, (5, 5, 4), "bad parameter syntax"),
+        CommandError::Parameter | CommandError::ParameterValue | CommandError::ParameterTwice => {
+            Response::fixed(501, (5, 5, 4), "bad parameter syntax")
+        }
     }
 }

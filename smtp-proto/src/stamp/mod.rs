@@ -1,17 +1,16 @@
 //! The Received field that a receiver adds on top of a message (RFC 5321, section 4.4).
 
-mod date;
+mod keyword;
 mod tls;
-mod transmission;
 
-pub use date::Date;
 pub use tls::ClientCertificate;
-pub use transmission::{Hello, Transmission};
 
 use std::io::Write as _;
 use std::net::IpAddr;
 
 use crate::channel::TlsInfo;
+use crate::date::Date;
+use crate::wire::command::Hello;
 
 /// The comment after `by` that names this library as the writer. It marks TLS whenever TLS was
 /// used.
@@ -37,7 +36,7 @@ const MAX_PATH: usize = 64 + 1 + 255 + 2;
 #[non_exhaustive]
 pub struct Stamp<'a> {
     /// The name that the client gave in EHLO, HELO or LHLO.
-    pub helo: &'a str,
+    pub name: &'a str,
     /// The name of the client's address in the DNS, if the caller verified it. Written only with an
     /// address.
     pub reverse_name: Option<&'a str>,
@@ -45,8 +44,14 @@ pub struct Stamp<'a> {
     pub address: Option<IpAddr>,
     /// The name of this host.
     pub by: &'a str,
-    /// The protocol, for the `with` clause; whether TLS was used follows from `tls`.
-    pub transmission: Transmission,
+    /// The command with which the client introduced itself, for the `with` clause. Whether TLS was
+    /// used follows from `tls`.
+    pub hello: Hello,
+    /// The client authenticated itself with AUTH (RFC 4954, section 7), for the `with` clause.
+    pub auth: bool,
+    /// The transaction uses SMTPUTF8 (RFC 6531, section 4.3), for the `with` clause; names may be
+    /// in UTF-8.
+    pub utf8: bool,
     /// The name of the transaction or the queue entry: an atom (RFC 5322, section 3.2.3).
     pub id: Option<&'a str>,
     /// The recipient, with or without angle brackets; only for a transaction with exactly one,
@@ -67,14 +72,16 @@ pub struct Stamp<'a> {
 
 impl<'a> Stamp<'a> {
     /// A stamp with what the grammar demands: the name that the client gave in its greeting, the
-    /// name of this host, the protocol and the time.
-    pub const fn new(helo: &'a str, by: &'a str, transmission: Transmission, date: Date) -> Self {
+    /// name of this host, the command of the greeting and the time. Without AUTH and SMTPUTF8.
+    pub const fn new(name: &'a str, by: &'a str, hello: Hello, date: Date) -> Self {
         Self {
-            helo,
+            name,
             reverse_name: None,
             address: None,
             by,
-            transmission,
+            hello,
+            auth: false,
+            utf8: false,
             id: None,
             recipient: None,
             tls: None,
@@ -85,13 +92,20 @@ impl<'a> Stamp<'a> {
 }
 
 impl Stamp<'_> {
+    /// The registered keyword of the `with` clause. TLS, AUTH and SMTPUTF8 have keywords for ESMTP
+    /// and LMTP only: with one of them, [`Hello::Helo`] (a client that said HELO inside TLS) is
+    /// written as ESMTP.
+    pub const fn keyword(&self) -> &'static str {
+        keyword::keyword(self.hello, self.tls.is_some(), self.auth, self.utf8)
+    }
+
     /// Appends the header field, from `Received:` to the last CRLF. It belongs on top of the
     /// message (RFC 5321, section 4.4).
     pub fn write(&self, out: &mut Vec<u8>) {
-        let utf8 = self.transmission.utf8;
+        let utf8 = self.utf8;
         let mut field = Field { line: out.len(), out };
         field.out.extend_from_slice(b"Received: from");
-        field.piece(|out| name(out, self.helo, utf8));
+        field.piece(|out| name(out, self.name, utf8));
         match (self.address, self.reverse_name) {
             (Some(address), Some(reverse)) => {
                 field.piece(|out| {
@@ -114,7 +128,7 @@ impl Stamp<'_> {
         field.line(|out| out.extend_from_slice(b"by"));
         field.piece(|out| name(out, self.by, utf8));
         field.piece(|out| push(out, format_args!("({PRODUCT})")));
-        field.words(&["with", self.transmission.keyword(self.tls.is_some())]);
+        field.words(&["with", self.keyword()]);
         if let Some(id) = self.id.filter(|id| !id.is_empty()) {
             field.piece(|out| out.extend_from_slice(b"id"));
             field.piece(|out| neutral(out, id, utf8, is_atext));

@@ -138,19 +138,15 @@ impl Extension {
 
 /// What `LIMITS` says (RFC 9422, section 4); none where it does not say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Limits {
-    /// `RCPTMAX`: recipients of one transaction.
-    pub recipients: Option<u32>,
-    /// `MAILMAX`: transactions on one connection.
-    pub transactions: Option<u32>,
-    /// `RCPTDOMAINMAX`: different domains among the recipients of one transaction.
-    pub recipient_domains: Option<u32>,
+pub(crate) struct Limits {
+    pub(crate) recipients: Option<u32>,
+    pub(crate) transactions: Option<u32>,
+    pub(crate) recipient_domains: Option<u32>,
 }
 
 impl Limits {
     /// RFC 9422, section 4: the largest number that can be announced, which has at most six digits.
-    pub const MAX: u32 = 999_999;
+    pub(crate) const MAX: u32 = 999_999;
 
     /// RFC 9422, section 3 and 4: `name=value` in any order; what is not known or malformed is
     /// ignored.
@@ -280,8 +276,24 @@ impl Capabilities {
         self.size_limit
     }
 
-    /// Limits that the peer announces (RFC 9422).
-    pub const fn limits(&self) -> Limits {
+    /// Recipients that the peer accepts in one transaction: `RCPTMAX` of LIMITS (RFC 9422, section
+    /// 4); none if it does not say.
+    pub const fn recipient_limit(&self) -> Option<u32> {
+        self.limits.recipients
+    }
+
+    /// Different domains that the peer accepts among the recipients of one transaction:
+    /// `RCPTDOMAINMAX` of LIMITS.
+    pub const fn recipient_domain_limit(&self) -> Option<u32> {
+        self.limits.recipient_domains
+    }
+
+    /// Transactions that the peer accepts on one connection: `MAILMAX` of LIMITS.
+    pub const fn transaction_limit(&self) -> Option<u32> {
+        self.limits.transactions
+    }
+
+    pub(crate) const fn limits(&self) -> Limits {
         self.limits
     }
 

@@ -4,6 +4,7 @@ pub(crate) mod ascii;
 pub mod body;
 pub mod capabilities;
 pub mod command;
+mod fault;
 pub mod host;
 pub(crate) mod line;
 pub mod params;

@@ -32,7 +32,7 @@ pub enum ReplyError {
 
 /// The first digit of a reply code (RFC 5321, section 4.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Severity {
+pub(crate) enum Severity {
     /// 2yz: done.
     Positive,
     /// 3yz: go on.
@@ -109,22 +109,31 @@ impl fmt::Display for EnhancedCode {
     }
 }
 
-/// A whole reply of a server, with all its lines, borrowed from the input.
+/// A whole reply of a server, with all its lines: borrowed from the input, or owned.
+///
+/// Clones of an [owned](Self::into_owned) reply share its octets: one reply of a server may be the
+/// outcome of a thousand recipients.
 ///
 /// ```
-/// use smtp_proto::wire::reply::{Reply, Severity};
+/// use smtp_proto::wire::reply::Reply;
 ///
 /// let reply = Reply::parse(b"550-5.1.1 no such user\r\n550 5.1.1 try elsewhere\r\n").unwrap().unwrap();
-/// assert_eq!((reply.code(), reply.severity()), (550, Severity::Permanent));
+/// assert_eq!((reply.code(), reply.is_permanent()), (550, true));
 /// assert_eq!(reply.enhanced().unwrap().to_string(), "5.1.1");
 /// assert_eq!(reply.lines().count(), 2);
 /// assert_eq!(reply.to_string(), "550 5.1.1 no such user / 5.1.1 try elsewhere");
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Reply<'i> {
     /// Every line with its code and CRLF.
-    raw: &'i [u8],
+    raw: Raw<'i>,
     code: u16,
+}
+
+#[derive(Clone)]
+enum Raw<'i> {
+    Borrowed(&'i [u8]),
+    Shared(Arc<[u8]>),
 }
 
 impl<'i> Reply<'i> {
@@ -145,14 +154,28 @@ impl<'i> Reply<'i> {
         self.code
     }
 
-    /// The first digit.
-    pub const fn severity(&self) -> Severity {
+    pub(crate) const fn severity(&self) -> Severity {
         Severity::of(self.code)
     }
 
-    /// 2yz
+    /// 2yz: done.
     pub const fn is_positive(&self) -> bool {
         matches!(self.severity(), Severity::Positive)
+    }
+
+    /// 3yz: go on.
+    pub const fn is_intermediate(&self) -> bool {
+        matches!(self.severity(), Severity::Intermediate)
+    }
+
+    /// 4yz: not now.
+    pub const fn is_transient(&self) -> bool {
+        matches!(self.severity(), Severity::Transient)
+    }
+
+    /// 5yz: no.
+    pub const fn is_permanent(&self) -> bool {
+        matches!(self.severity(), Severity::Permanent)
     }
 
     /// The enhanced code at the head of the first line that has one whose class agrees with the
@@ -166,19 +189,22 @@ impl<'i> Reply<'i> {
 
     /// The text of each line, without code and CRLF. Any octets but CR and LF: RFC 5321 allows
     /// printable ASCII, RFC 6531 adds UTF-8, and servers send whatever they like.
-    pub fn lines(&self) -> impl Iterator<Item = &'i [u8]> + use<'i> {
-        Lines { rest: self.raw }
+    pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        Lines { rest: self.as_bytes() }
     }
 
     /// Octets that this reply takes on the wire.
     #[allow(clippy::len_without_is_empty, reason = "a reply is never empty")]
-    pub const fn len(&self) -> usize {
-        self.raw.len()
+    pub fn len(&self) -> usize {
+        self.as_bytes().len()
     }
 
     /// The reply as it came, every line with code and CRLF.
-    pub const fn as_bytes(&self) -> &'i [u8] {
-        self.raw
+    pub fn as_bytes(&self) -> &[u8] {
+        match &self.raw {
+            Raw::Borrowed(raw) => raw,
+            Raw::Shared(raw) => raw,
+        }
     }
 
     /// The enhanced code, or else what the reply code says by itself: 2.0.0, 4.0.0 or 5.0.0 (RFC
@@ -187,38 +213,23 @@ impl<'i> Reply<'i> {
         self.enhanced().unwrap_or(EnhancedCode::new((self.code / 100) as u8, 0, 0))
     }
 
-    /// An owned copy.
-    pub fn to_buf(&self) -> ReplyBuf {
-        ReplyBuf { raw: self.raw.into(), code: self.code }
+    /// The same reply, free of the input.
+    pub fn into_owned(self) -> Reply<'static> {
+        let raw = match self.raw {
+            Raw::Borrowed(raw) => Raw::Shared(raw.into()),
+            Raw::Shared(raw) => Raw::Shared(raw),
+        };
+        Reply { raw, code: self.code }
     }
 }
 
-/// An owned [`Reply`]. Clones share its octets: one reply of a server may be the outcome of a
-/// thousand recipients.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ReplyBuf {
-    raw: Arc<[u8]>,
-    code: u16,
-}
-
-impl ReplyBuf {
-    /// The borrowed form.
-    pub fn borrow(&self) -> Reply<'_> {
-        Reply { raw: &self.raw, code: self.code }
+impl PartialEq for Reply<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.code == other.code && self.as_bytes() == other.as_bytes()
     }
 }
 
-impl fmt::Display for ReplyBuf {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.borrow().fmt(f)
-    }
-}
-
-impl fmt::Debug for ReplyBuf {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.borrow(), f)
-    }
-}
+impl Eq for Reply<'_> {}
 
 /// One line for a log: controls and formats that are not seen, such as those that change the
 /// direction of text, are escaped; lines are parted by ` / `.
@@ -393,8 +404,8 @@ impl ReplyParser {
             (self.scanned, self.line) = (next, next);
             if is_last {
                 let Self { code, worst, fault, start, .. } = std::mem::take(self);
-                let reply =
-                    Reply { raw: &input[start..next], code: if last { code } else { worst } };
+                let raw = Raw::Borrowed(&input[start..next]);
+                let reply = Reply { raw, code: if last { code } else { worst } };
                 return Ok(Some(Parsed { reply, consumed: next, fault }));
             }
         }

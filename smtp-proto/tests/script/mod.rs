@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use smtp_proto::Protocol;
 use smtp_proto::client;
 use smtp_proto::client::{Envelope, Recipient};
 use smtp_proto::fallback::TlsRules;
 use smtp_proto::server::{FutureRelease, StartTls};
 use smtp_proto::wire::command::{Command, XclientName};
+use smtp_proto::wire::params::Xtext;
 use smtp_proto::wire::path::AddressRules;
+use smtp_proto::{Date, Protocol};
 
 use crate::common::{client_config, mechanisms, server_config};
 
@@ -139,8 +140,10 @@ impl Script {
                 "deliverby" => config.deliver_by = Some(value.parse().unwrap()),
                 "futurerelease" => {
                     let (longest, last) = value.split_once(',').unwrap();
-                    config.future_release =
-                        Some(FutureRelease::new(longest.parse().unwrap(), last.parse().unwrap()));
+                    config.future_release = Some(FutureRelease::new(
+                        longest.parse().unwrap(),
+                        Date::parse_rfc3339(last).unwrap(),
+                    ));
                 }
                 "keyword" => config.keywords.push(value.replace(',', " ")),
                 "mail-parameter" => config.mail_parameters.push(value.to_owned()),
@@ -223,7 +226,7 @@ impl Script {
                     .unwrap()
                     {
                         Command::Mail { path, parameters } => {
-                            let auth = parameters.auth.map(Into::into);
+                            let auth = parameters.auth.clone().map(Xtext::into_owned);
                             actions.push(Action::Mail(
                                 {
                                     let mut envelope = Envelope::relaying(path, &parameters);

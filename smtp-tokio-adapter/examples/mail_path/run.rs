@@ -283,8 +283,7 @@ const fn certificate(starttls: StartTls) -> Certificate {
 }
 
 fn recipient_domain(envelope: &Envelope) -> Result<Domain, Failed> {
-    let recipient =
-        envelope.recipients[0].path.borrow().mailbox().ok_or(Failed::from_text("no domain"))?;
+    let recipient = envelope.recipients[0].path.mailbox().ok_or(Failed::from_text("no domain"))?;
     Ok(Domain::parse(recipient.domain().as_str())?)
 }
 

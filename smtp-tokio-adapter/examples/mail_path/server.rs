@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use rustls::pki_types::UnixTime;
+use smtp_proto::Date;
 use smtp_proto::channel::TlsInfo;
-use smtp_proto::stamp::Date;
 use smtp_proto::wire::body::Runs;
 use smtp_proto::wire::params::{MailParameters, RcptParameters};
 use smtp_proto::wire::path::{ForwardPath, ReversePath};

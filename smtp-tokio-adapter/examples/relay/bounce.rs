@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use smtp_proto::stamp::Date;
+use smtp_proto::Date;
 use smtp_proto::wire::command::Command;
 use smtp_proto::wire::params::{MailParameters, RcptParameters};
-use smtp_proto::wire::path::{ForwardPathBuf, ReversePath};
+use smtp_proto::wire::path::ReversePath;
 
 use crate::{Failed, entry::Entry, journal::Journal, part::Part, queue::Queue};
 
@@ -20,15 +20,15 @@ pub(crate) async fn tell(
     let failed = recipients.filter_map(|(index, to)| match journal.outcome(index) {
         Some("delivered") | None => None,
         Some(fields) => {
-            let (to, fields) = (to.path.borrow(), fields.replace('\t', "\r\n"));
+            let (to, fields) = (&to.path, fields.replace('\t', "\r\n"));
             let named = format!("\r\nFinal-Recipient: rfc822; {}\r\n", to.as_str());
             Some(format!("{named}Action: failed\r\n{fields}\r\n"))
         }
     });
     let failed: String = failed.collect();
-    let sender = entry.envelope.reverse_path.borrow();
+    let sender = &entry.envelope.reverse_path;
     // RFC 5321, section 6.1: a notification is not answered by another one.
-    if failed.is_empty() || sender == ReversePath::Null || journal.has("told") {
+    if failed.is_empty() || sender.is_null() || journal.has("told") {
         return Ok(());
     }
     let mut head = Vec::new();
@@ -36,8 +36,8 @@ pub(crate) async fn tell(
     // RFC 8689, section 5: the way back is as protected, and the body of the message stays here.
     parameters.require_tls = entry.envelope.require_tls;
     Command::Mail { path: ReversePath::Null, parameters }.write(&mut head);
-    let (to, parameters) = (sender.as_str().parse::<ForwardPathBuf>()?, RcptParameters::default());
-    Command::Rcpt { path: to.borrow(), parameters }.write(&mut head);
+    let (path, parameters) = (sender.as_str().parse()?, RcptParameters::default());
+    Command::Rcpt { path, parameters }.write(&mut head);
     Command::Data.write(&mut head);
 
     let mut part = Part::begin(queue).await;

@@ -6,7 +6,7 @@ use std::path::Path;
 use bytes::Bytes;
 use smtp_proto::client::{Envelope, Recipient};
 use smtp_proto::wire::command::Command;
-use smtp_proto::wire::path::{AddressRules, ReversePathBuf};
+use smtp_proto::wire::path::{AddressRules, ReversePath};
 
 use crate::Failed;
 
@@ -21,7 +21,7 @@ pub(crate) struct Entry {
 impl Entry {
     pub(crate) fn read(path: &Path) -> Result<Self, Failed> {
         let mut message = Bytes::from(std::fs::read(path)?);
-        let mut envelope = Envelope::new(ReversePathBuf::NULL, [] as [Recipient; 0]);
+        let mut envelope = Envelope::new(ReversePath::Null, [] as [Recipient; 0]);
         loop {
             let end = message.windows(2).position(|two| two == b"\r\n").ok_or("no entry")?;
             let line = message.split_to(end + 2);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use smtp_proto::stamp::Date;
+use smtp_proto::Date;
 use smtp_proto::wire::body::Runs;
 use smtp_proto::wire::command::Command;
 use smtp_proto::wire::params::{MailParameters, RcptParameters};

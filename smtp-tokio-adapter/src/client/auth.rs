@@ -35,7 +35,7 @@ pub(super) async fn authenticate<S: Io>(
         result = match event {
             ClientEvent::Authenticated(_) => Ok(()),
             ClientEvent::AuthenticationFailed { failure, reply } => {
-                Err(Failure::AuthenticationFailed { failure, reply: reply.to_buf() })
+                Err(Failure::AuthenticationFailed { failure, reply: reply.into_owned() })
             }
             // The end of the connection explains these.
             ClientEvent::Unwelcome { .. } | ClientEvent::Closed => {

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use smtp_proto::client::ClientEvent;
 use smtp_proto::error::Error;
 use smtp_proto::wire::command::{Command, Xclient};
-use smtp_proto::wire::reply::ReplyBuf;
+use smtp_proto::wire::reply::Reply;
 
 use crate::client::auth::authenticate;
 use crate::client::connection::Connection;
@@ -27,7 +27,7 @@ impl<S: Io> Connection<S> {
     ///
     /// Not cancel safe: the command may have been sent, and its reply is then taken for that of the
     /// next one. Drop the connection as well.
-    pub async fn command(&mut self, command: Command<'_>) -> Result<ReplyBuf, Failure> {
+    pub async fn command(&mut self, command: Command<'_>) -> Result<Reply<'static>, Failure> {
         self.link.driver.machine_mut().command(command, now())?;
         self.answer(false).await
     }
@@ -43,13 +43,13 @@ impl<S: Io> Connection<S> {
     /// # Cancel safety
     ///
     /// Not cancel safe, as [`command`](Self::command).
-    pub async fn xclient(&mut self, attributes: &Xclient<'_>) -> Result<ReplyBuf, Failure> {
+    pub async fn xclient(&mut self, attributes: &Xclient<'_>) -> Result<Reply<'static>, Failure> {
         self.link.driver.machine_mut().xclient(attributes, now())?;
         let reply = self.answer(true).await?;
         match &self.credentials {
             // The server has forgotten who this is, and no mail is sent before it knows (RFC 4954,
             // section 9).
-            Some((credentials, tls)) if reply.borrow().code() == 220 => {
+            Some((credentials, tls)) if reply.code() == 220 => {
                 let authenticated = authenticate(&mut self.link, credentials, tls).await;
                 authenticated.map_err(|failure| self.lost(failure))?;
             }
@@ -60,16 +60,16 @@ impl<S: Io> Connection<S> {
 
     /// Waits for the reply, and after a 220 that makes everything start again until the connection
     /// is ready.
-    async fn answer(&mut self, restarts: bool) -> Result<ReplyBuf, Failure> {
+    async fn answer(&mut self, restarts: bool) -> Result<Reply<'static>, Failure> {
         let mut reply = Err(Failure::Protocol(Error::Closed));
         let driven = drive(&mut self.link, Body::none(), &mut |event| match event {
             ClientEvent::Answered(answer) => {
                 let goes_on = restarts && answer.code() == 220;
-                reply = Ok(answer.to_buf());
+                reply = Ok(answer.into_owned());
                 if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             }
             ClientEvent::Unwelcome { phase, status, reply: words } => {
-                reply = Err(Failure::Unwelcome { phase, status, reply: words.to_buf() });
+                reply = Err(Failure::Unwelcome { phase, status, reply: words.into_owned() });
                 ControlFlow::Break(())
             }
             ClientEvent::Ready => ControlFlow::Break(()),

@@ -276,7 +276,7 @@ impl Heard {
                 }
             }
             ClientEvent::Unwelcome { phase, status, reply } => {
-                let reply = reply.to_buf();
+                let reply = reply.into_owned();
                 self.unwelcome = Some(Failure::Unwelcome { phase, status, reply });
                 ControlFlow::Break(())
             }

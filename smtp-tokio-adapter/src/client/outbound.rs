@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustls::crypto::CryptoProvider;
 use smtp_proto::client::ClientConfig;
-use smtp_proto::wire::path::DomainBuf;
+use smtp_proto::wire::path::Domain;
 use smtp_tls_policy::pki::TrustStore;
 use smtp_tls_policy::tls::ClientTls;
 
@@ -35,7 +35,11 @@ pub struct Outbound {
 impl Outbound {
     /// `name` is the name in EHLO: a domain that resolves to this host. Certificates are judged by
     /// `trust`, with the algorithms of `provider`. 30 seconds to connect to an address.
-    pub fn new(name: DomainBuf, provider: Arc<CryptoProvider>, trust: Arc<dyn TrustStore>) -> Self {
+    pub fn new(
+        name: Domain<'static>,
+        provider: Arc<CryptoProvider>,
+        trust: Arc<dyn TrustStore>,
+    ) -> Self {
         Self {
             smtp: Arc::new(ClientConfig::new(name)),
             tls: Arc::new(ClientTls::new(provider)),

@@ -16,7 +16,7 @@ use smtp_proto::timeouts::Phase;
 use smtp_proto::wire::body::BodyDefect;
 use smtp_proto::wire::capabilities::Extension;
 use smtp_proto::wire::path::PathError;
-use smtp_proto::wire::reply::{EnhancedCode, ReplyBuf};
+use smtp_proto::wire::reply::{EnhancedCode, Reply};
 use smtp_tls_policy::judge::{Standing, Verdict};
 use smtp_tls_policy::plan::Plan;
 use smtp_tls_policy::tlsrpt::{ReportedSession, Reporting};
@@ -208,7 +208,7 @@ pub enum Failure {
         /// was refused as well.
         status: EnhancedCode,
         /// Its reply.
-        reply: ReplyBuf,
+        reply: Reply<'static>,
     },
     /// The credentials could not be used here, and nothing was said of them.
     #[error("not authenticated: {0}")]
@@ -221,7 +221,7 @@ pub enum Failure {
         /// The cause.
         failure: AuthFailure,
         /// The server's reply.
-        reply: ReplyBuf,
+        reply: Reply<'static>,
     },
     /// Too many deliveries wait for a connection, or this one has waited too long: see
     /// [`PoolLimits`](crate::PoolLimits). The mail is deferred.
@@ -323,7 +323,7 @@ impl Failure {
             Self::Unwelcome { status, .. } => Ending::Unwelcome(*status),
             Self::Auth(refusal) => Ending::Unauthenticated(refusal.status()),
             Self::AuthenticationFailed { failure, reply } => {
-                Ending::Unauthenticated(failure.status(&reply.borrow()))
+                Ending::Unauthenticated(failure.status(reply))
             }
             Self::InDoubt(_) => Ending::InDoubt,
             Self::Connect(_) => Ending::Unreachable,
@@ -339,7 +339,7 @@ impl Failure {
     }
 
     /// The reply of the server that ended the connection, where it was one.
-    pub fn reply(&self) -> Option<&ReplyBuf> {
+    pub fn reply(&self) -> Option<&Reply<'static>> {
         match self {
             Self::Unwelcome { reply, .. } | Self::AuthenticationFailed { reply, .. } => Some(reply),
             _ => None,
@@ -365,9 +365,9 @@ impl Failure {
 #[derive(Debug)]
 pub struct Delivery {
     /// The reply to each RCPT that the server answered, by index.
-    pub recipients: Vec<Option<ReplyBuf>>,
+    pub recipients: Vec<Option<Reply<'static>>>,
     /// LMTP: the replies to the message for each recipient, as far as they came, with its index.
-    pub delivered: Vec<(usize, ReplyBuf)>,
+    pub delivered: Vec<(usize, Reply<'static>)>,
     /// Recipients that were not sent because of their addresses, by index: see
     /// [`ClientConfig::addresses`](smtp_proto::client::ClientConfig::addresses).
     pub not_sent: Vec<(usize, PathError)>,
@@ -381,7 +381,7 @@ pub struct Delivery {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OutcomeBuf {
     /// The message was taken for every accepted recipient.
-    Accepted(ReplyBuf),
+    Accepted(Reply<'static>),
     /// LMTP: each accepted recipient has had its own reply to the message.
     PerRecipient,
     /// MAIL, DATA or the message was refused.
@@ -389,7 +389,7 @@ pub enum OutcomeBuf {
         /// What was refused.
         phase: Phase,
         /// The reply that refused it.
-        reply: ReplyBuf,
+        reply: Reply<'static>,
     },
     /// Every recipient was refused.
     NoRecipients,
@@ -412,16 +412,15 @@ impl Delivery {
     /// Whether the connection ended the transaction, and the message was neither accepted nor in
     /// doubt, and no recipient was refused: the same may be repeated at once on a new connection.
     pub(crate) fn may_be_repeated(&self) -> bool {
-        let is_open = |reply: &Option<ReplyBuf>| {
-            reply.as_ref().is_none_or(|reply| reply.borrow().is_positive())
-        };
+        let is_open =
+            |reply: &Option<Reply<'static>>| reply.as_ref().is_none_or(|reply| reply.is_positive());
         self.delivered.is_empty()
             && self.recipients.iter().all(is_open)
             && match &self.end {
                 // A refused RSET is about the message before this one.
                 Ok(OutcomeBuf::Refused { phase: Phase::Reset, .. }) => true,
-                Ok(OutcomeBuf::Refused { reply, .. }) => reply.borrow().code() == 421,
-                Err(Failure::Unwelcome { reply, .. }) => reply.borrow().code() == 421,
+                Ok(OutcomeBuf::Refused { reply, .. }) => reply.code() == 421,
+                Err(Failure::Unwelcome { reply, .. }) => reply.code() == 421,
                 Err(Failure::Protocol(_) | Failure::Io(_)) => true,
                 Err(Failure::NoTls { failure: TlsFailure::Lost { end_of_data_sent }, .. }) => {
                     !end_of_data_sent
@@ -434,24 +433,24 @@ impl Delivery {
     /// too many.
     fn has_accepted_before(&self, index: usize) -> bool {
         let mut earlier = self.recipients.iter().take(index);
-        earlier.any(|reply| reply.as_ref().is_some_and(|reply| reply.borrow().is_positive()))
+        earlier.any(|reply| reply.as_ref().is_some_and(|reply| reply.is_positive()))
     }
 
     /// Whether RCPT was refused for the number of recipients alone.
     pub(crate) fn is_one_too_many(&self, index: usize) -> bool {
         let reply = self.recipients.get(index).and_then(Option::as_ref);
-        reply.is_some_and(|reply| !reply.borrow().is_positive())
+        reply.is_some_and(|reply| !reply.is_positive())
             && self.status(index) == Some(RecipientStatus::Deferred(TOO_MANY))
     }
 
     /// The reply that decided about one recipient: to the message in LMTP, to RCPT if that was
     /// refused, otherwise to the transaction as a whole.
-    pub fn reply(&self, index: usize) -> Option<&ReplyBuf> {
+    pub fn reply(&self, index: usize) -> Option<&Reply<'static>> {
         if let Some((_, reply)) = self.delivered.iter().find(|(delivered, _)| *delivered == index) {
             return Some(reply);
         }
         match self.recipients.get(index)? {
-            Some(reply) if !reply.borrow().is_positive() => Some(reply),
+            Some(reply) if !reply.is_positive() => Some(reply),
             _ => match &self.end {
                 Ok(OutcomeBuf::Accepted(reply) | OutcomeBuf::Refused { reply, .. }) => Some(reply),
                 Ok(
@@ -466,13 +465,9 @@ impl Delivery {
 
     /// The status of one recipient; none if the connection broke before there was one.
     pub fn status(&self, index: usize) -> Option<RecipientStatus> {
-        let of = |reply: &ReplyBuf| RecipientStatus::refused(&reply.borrow());
+        let of = |reply: &Reply<'_>| RecipientStatus::refused(reply);
         if let Some((_, reply)) = self.delivered.iter().find(|(delivered, _)| *delivered == index) {
-            return Some(if reply.borrow().is_positive() {
-                RecipientStatus::Delivered
-            } else {
-                of(reply)
-            });
+            return Some(if reply.is_positive() { RecipientStatus::Delivered } else { of(reply) });
         }
         if self.not_sent.iter().any(|(not_sent, _)| *not_sent == index) {
             return Some(RecipientStatus::Bounced(BAD_RECIPIENT));
@@ -490,13 +485,13 @@ impl Delivery {
             // temporary, rather than permanent, failure". What else it may mean to RCPT, its
             // enhanced code says.
             Some(reply)
-                if reply.borrow().code() == 552
-                    && reply.borrow().enhanced().is_none_or(is_too_many)
+                if reply.code() == 552
+                    && reply.enhanced().is_none_or(is_too_many)
                     && self.has_accepted_before(index) =>
             {
                 Some(RecipientStatus::Deferred(TOO_MANY))
             }
-            Some(reply) if !reply.borrow().is_positive() => Some(of(reply)),
+            Some(reply) if !reply.is_positive() => Some(of(reply)),
             _ => match &self.end {
                 Ok(outcome) => outcome.borrow().status(),
                 Err(failure) => failure.status(),
@@ -513,9 +508,9 @@ fn is_too_many(status: EnhancedCode) -> bool {
 impl From<client::Outcome<'_>> for OutcomeBuf {
     fn from(outcome: client::Outcome<'_>) -> Self {
         match outcome {
-            client::Outcome::Accepted(reply) => Self::Accepted(reply.to_buf()),
+            client::Outcome::Accepted(reply) => Self::Accepted(reply.into_owned()),
             client::Outcome::Refused { phase, reply } => {
-                Self::Refused { phase, reply: reply.to_buf() }
+                Self::Refused { phase, reply: reply.into_owned() }
             }
             client::Outcome::PerRecipient => Self::PerRecipient,
             client::Outcome::Unsupported(unsupported) => Self::Unsupported(unsupported),
@@ -528,9 +523,9 @@ impl OutcomeBuf {
     /// The borrowed form.
     pub fn borrow(&self) -> client::Outcome<'_> {
         match self {
-            Self::Accepted(reply) => client::Outcome::Accepted(reply.borrow()),
+            Self::Accepted(reply) => client::Outcome::Accepted(reply.clone()),
             Self::Refused { phase, reply } => {
-                client::Outcome::Refused { phase: *phase, reply: reply.borrow() }
+                client::Outcome::Refused { phase: *phase, reply: reply.clone() }
             }
             Self::PerRecipient => client::Outcome::PerRecipient,
             Self::Unsupported(unsupported) => client::Outcome::Unsupported(*unsupported),

@@ -32,10 +32,10 @@ pub(super) fn refuse(
     journal: &Journal<'_>,
 ) -> Vec<(usize, RecipientStatus)> {
     let rules = outbound.smtp.addresses;
-    let sender = envelope.reverse_path.borrow().check(rules).err();
+    let sender = envelope.reverse_path.check(rules).err();
     let mut refused = Vec::new();
     for (position, recipient) in envelope.recipients.iter().enumerate() {
-        let failure = match (sender, recipient.path.borrow().check(rules)) {
+        let failure = match (sender, recipient.path.check(rules)) {
             (Some(error), _) => Failure::Sender(error),
             (None, Err(error)) => Failure::Recipient(error),
             (None, Ok(())) => continue,

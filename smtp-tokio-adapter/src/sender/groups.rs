@@ -23,7 +23,7 @@ pub(super) struct Group<'a> {
 
 /// The domain of a recipient; none for `<Postmaster>` and for what is no name of the DNS.
 pub(super) fn domain_of(recipient: &Recipient) -> Option<Host> {
-    let path = recipient.path.borrow();
+    let path = &recipient.path;
     Host::parse(path.mailbox()?.domain().as_str()).ok()
 }
 

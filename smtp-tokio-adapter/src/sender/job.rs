@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use smtp_proto::route::{Ending, Targets};
 use smtp_proto::wire::host::HostName;
-use smtp_proto::wire::path::ReversePathBuf;
+use smtp_proto::wire::path::ReversePath;
 use smtp_tls_policy::inquiry::{
     DnsAnswer, DomainAnswer, DomainAsk, DomainFacts, DomainInquiry, HostAnswer, HostAsk,
     HostInquiry, MailFacts, MailHosts, MxRecord, NotDialled, Prepared,
@@ -208,6 +208,6 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
 
 fn message_tls<M>(mail: &Mail<'_, M>) -> MessageTls {
     let envelope = mail.envelope;
-    let is_bounce = envelope.reverse_path == ReversePathBuf::NULL;
+    let is_bounce = envelope.reverse_path == ReversePath::Null;
     MessageTls::new(envelope.require_tls, is_bounce, mail.tls_required_no)
 }

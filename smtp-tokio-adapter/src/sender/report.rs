@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use smtp_proto::route::{Ending, Manner, RecipientStatus};
-use smtp_proto::wire::reply::ReplyBuf;
 use smtp_tls_policy::inquiry::NotDialled;
+use smtp_proto::wire::reply::Reply;
 use smtp_tls_policy::tlsrpt::ReportedSession;
 
 use crate::client::outcome::{Decision, Failure};
@@ -23,7 +23,7 @@ pub struct RecipientOutcome {
     pub address: Option<SocketAddr>,
     /// The whole reply that decided, for `Diagnostic-Code`: to RCPT, DATA or the final dot, or to
     /// the greeting or EHLO. None if the status does not come from a reply.
-    pub reply: Option<ReplyBuf>,
+    pub reply: Option<Reply<'static>>,
     /// Why the connection ended early, with its cause, such as the error of the socket or of the
     /// message's source.
     pub failure: Option<Arc<Failure>>,
@@ -56,7 +56,7 @@ impl RecipientOutcome {
     }
 }
 
-fn queue_id(reply: &ReplyBuf) -> Option<&str> {
+fn queue_id<'r>(reply: &'r Reply<'_>) -> Option<&'r str> {
     let id = |line| {
         let text = std::str::from_utf8(line).ok()?;
         let (_, rest) = text.split_once("queued as ").or_else(|| text.split_once("id="))?;
@@ -64,7 +64,7 @@ fn queue_id(reply: &ReplyBuf) -> Option<&str> {
         let id = rest.trim_start_matches('<').split(ends).next()?.trim_end_matches('.');
         Some(id).filter(|id| !id.is_empty())
     };
-    reply.borrow().lines().find_map(id)
+    reply.lines().find_map(id)
 }
 
 /// One connection of a delivery.
@@ -185,7 +185,7 @@ mod tests {
             ("250 kept\r\n", None),
             ("250 queued as \r\n", None),
         ] {
-            let reply = Reply::parse(line.as_bytes()).unwrap().unwrap().to_buf();
+            let reply = Reply::parse(line.as_bytes()).unwrap().unwrap().into_owned();
             assert_eq!(queue_id(&reply), id, "{line}");
         }
     }

@@ -40,7 +40,7 @@ impl Admission {
     }
 
     /// What MAIL gets if the connector of the sender's domain refuses the client.
-    pub(super) fn at_mail(&self, session: &Session, path: ReversePath<'_>) -> Option<Response> {
+    pub(super) fn at_mail(&self, session: &Session, path: &ReversePath<'_>) -> Option<Response> {
         let domain = path.mailbox().and_then(|it| Domain::parse(it.domain().as_str()).ok());
         let client = judge::InboundClient {
             connector: self.connectors.find(domain.as_ref()),

@@ -11,9 +11,8 @@ use smtp_proto::channel::{Channel, Peer, TlsInfo};
 use smtp_proto::driver::{Driver, Output};
 use smtp_proto::sasl::server::Answer;
 use smtp_proto::server::{Server, ServerConfig, ServerEvent, Tolerance};
-use smtp_proto::stamp::Hello;
 use smtp_proto::timeouts::Phase;
-use smtp_proto::wire::command::Command;
+use smtp_proto::wire::command::{Command, Hello};
 use smtp_proto::wire::reply::Response;
 use smtp_tls_policy::pki::CommonNames;
 use tokio::sync::watch;
@@ -219,7 +218,7 @@ impl<H: Handler> Answering<H> {
             ServerEvent::StartTls if tls.is_none() => NO_TLS,
             ServerEvent::StartTls => stream.send_during(output, handler.starttls(session)).await?,
             ServerEvent::Mail { path, parameters } => {
-                match admission.as_ref().and_then(|it| it.at_mail(session, path)) {
+                match admission.as_ref().and_then(|it| it.at_mail(session, &path)) {
                     Some(refusal) => refusal,
                     None => {
                         stream.send_during(output, handler.mail(session, path, parameters)).await?

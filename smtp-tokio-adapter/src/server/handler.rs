@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use pki_types::CertificateDer;
+use smtp_proto::Date;
 use smtp_proto::channel::TlsInfo;
 use smtp_proto::sasl::server::{Answer, Failure, Identity, Question};
-use smtp_proto::server::{BodyRefusal, EarlyTalk, Tolerance};
-use smtp_proto::stamp::{ClientCertificate, Date, Hello, Stamp, Transmission};
-use smtp_proto::wire::body::Runs;
-use smtp_proto::wire::command::{Command, Uri, Xclient};
+use smtp_proto::server::{EarlyTalk, Tolerance};
+use smtp_proto::stamp::{ClientCertificate, Stamp};
+use smtp_proto::wire::body::{BodyDefect, Runs};
+use smtp_proto::wire::command::{Command, Hello, Uri, Xclient};
 use smtp_proto::wire::params::{MailParameters, RcptParameters};
 use smtp_proto::wire::path::{ForwardPath, ReversePath};
 use smtp_proto::wire::reply::Response;
@@ -76,9 +77,8 @@ impl Session {
             // Also if the server did not ask for a certificate: rustls does not say whether it did.
             None => ClientCertificate::NotPresented,
         };
-        let mut transmission = Transmission::new(self.hello);
-        transmission.auth = self.identity.is_some();
-        let mut stamp = Stamp::new(&self.name, by, transmission, date);
+        let mut stamp = Stamp::new(&self.name, by, self.hello, date);
+        stamp.auth = self.identity.is_some();
         stamp.address = self.peer.map(|peer| peer.ip());
         stamp.tls = self.tls.as_deref();
         stamp.client = Some(client);
@@ -209,7 +209,7 @@ pub trait Handler: Send {
     }
 
     /// The message was read to its end, and the protocol machine refused it: drop what has come.
-    fn body_refused(&mut self, _refusal: BodyRefusal) -> impl Future<Output = ()> + Send {
+    fn body_refused(&mut self, _refusal: BodyDefect) -> impl Future<Output = ()> + Send {
         async {}
     }
 

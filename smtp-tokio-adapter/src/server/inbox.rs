@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use smtp_proto::server::BodyRefusal;
-use smtp_proto::stamp::Date;
-use smtp_proto::wire::body::Runs;
+use smtp_proto::Date;
+use smtp_proto::wire::body::{BodyDefect, Runs};
 use smtp_proto::wire::params::{MailParameters, RcptParameters};
-use smtp_proto::wire::path::{ForwardPath, ForwardPathBuf, ReversePath, ReversePathBuf};
+use smtp_proto::wire::path::{ForwardPath, ReversePath};
 use smtp_proto::wire::reply::Response;
 
 use crate::server::handler::{GO_AHEAD, Handler, SENDER_OK, Session};
@@ -17,15 +16,15 @@ use crate::server::handler::{GO_AHEAD, Handler, SENDER_OK, Session};
 #[non_exhaustive]
 pub struct Arrival {
     /// The sender: where a notification goes.
-    pub reverse_path: ReversePathBuf,
+    pub reverse_path: ReversePath<'static>,
     /// The recipients that were accepted, in the order of their RCPT commands.
-    pub recipients: Vec<ForwardPathBuf>,
+    pub recipients: Vec<ForwardPath<'static>>,
     /// The message. It begins with the Received field of this host.
     pub message: Vec<u8>,
 }
 
 impl Arrival {
-    fn from(reverse_path: ReversePathBuf) -> Self {
+    fn from(reverse_path: ReversePath<'static>) -> Self {
         Self { reverse_path, recipients: Vec::new(), message: Vec::new() }
     }
 }
@@ -67,12 +66,12 @@ impl<I> Collect<I> {
     /// A handler of one connection to the host `name`, which is in the Received fields. They say
     /// that the client's certificate was not verified.
     pub fn new(name: impl Into<Arc<str>>, inbox: I) -> Self {
-        Self { name: name.into(), inbox, arrival: Arrival::from(ReversePathBuf::NULL) }
+        Self { name: name.into(), inbox, arrival: Arrival::from(ReversePath::Null) }
     }
 
     /// Ends the transaction, and returns what has come of it.
     fn take(&mut self) -> Arrival {
-        std::mem::replace(&mut self.arrival, Arrival::from(ReversePathBuf::NULL))
+        std::mem::replace(&mut self.arrival, Arrival::from(ReversePath::Null))
     }
 }
 
@@ -83,7 +82,7 @@ impl<I: Inbox> Handler for Collect<I> {
         path: ReversePath<'_>,
         _: MailParameters<'_>,
     ) -> Response {
-        self.arrival = Arrival::from(path.to_buf());
+        self.arrival = Arrival::from(path.into_owned());
         SENDER_OK
     }
 
@@ -93,9 +92,9 @@ impl<I: Inbox> Handler for Collect<I> {
         path: ForwardPath<'_>,
         _: RcptParameters<'_>,
     ) -> Response {
-        let response = self.inbox.recipient(session, path).await;
+        let response = self.inbox.recipient(session, path.clone()).await;
         if response.code() / 100 == 2 {
-            self.arrival.recipients.push(path.to_buf());
+            self.arrival.recipients.push(path.into_owned());
         }
         response
     }
@@ -116,7 +115,7 @@ impl<I: Inbox> Handler for Collect<I> {
         self.inbox.arrived(session, arrival).await
     }
 
-    async fn body_refused(&mut self, _: BodyRefusal) {
+    async fn body_refused(&mut self, _: BodyDefect) {
         drop(self.take());
     }
 

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rustls::pki_types::CertificateDer;
+use smtp_proto::Date;
 use smtp_proto::Secret;
 use smtp_proto::client::{Envelope, Recipient};
 use smtp_proto::sasl::server::{Answer, Question};
 use smtp_proto::server;
-use smtp_proto::stamp::Date;
 use smtp_proto::wire::body::Runs;
 use smtp_proto::wire::params::{MailParameters, RcptParameters};
 use smtp_proto::wire::path::{ForwardPath, ReversePath};

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
+use smtp_proto::Date;
 use smtp_proto::server::{ServerConfig, StartTls};
-use smtp_proto::stamp::Date;
 use smtp_proto::wire::body::Runs;
 use smtp_proto::wire::params::RcptParameters;
 use smtp_proto::wire::path::ForwardPath;

@@ -50,7 +50,7 @@ async fn requiretls_wants_hosts_for_which_dnssec_or_mta_sts_vouches() {
 #[tokio::test]
 async fn a_bounce_carries_requiretls_where_it_can_and_is_not_stopped_where_it_cannot() {
     let mut bounce = requiretls();
-    bounce.reverse_path = ReversePathBuf::NULL;
+    bounce.reverse_path = ReversePath::Null;
     for offered in [true, false] {
         // Not even a signed MX record is asked for.
         let world = World::with(DnsStatus::Insecure, with_requiretls(offered), smtp()).await;

@@ -16,7 +16,7 @@ pub use rustls::time_provider::TimeProvider;
 pub use smtp_proto::client::Envelope;
 pub use smtp_proto::route::RecipientStatus;
 pub use smtp_proto::server;
-pub use smtp_proto::wire::path::ReversePathBuf;
+pub use smtp_proto::wire::path::ReversePath;
 pub use smtp_proto::wire::reply::{EnhancedCode, Response};
 pub use smtp_tls_policy::inquiry::{DnsAnswer, MxRecord};
 pub use smtp_tls_policy::pki::TlsaRecord;

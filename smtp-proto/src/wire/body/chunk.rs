@@ -33,8 +33,7 @@ impl LineChecker {
         }
     }
 
-    /// The first bare CR or bare LF so far. NUL is not looked for; see
-    /// [`NulChecker`](super::NulChecker).
+    /// The first bare CR or bare LF so far.
     pub(crate) const fn defect(&self) -> Option<BodyDefect> {
         self.defect
     }

@@ -29,19 +29,8 @@ enum State {
     End,
 }
 
-/// What one step of [`DotDecoder::decode`] did.
-#[derive(Clone, Debug)]
-#[must_use]
-#[non_exhaustive]
-pub struct Decoded<'i> {
-    /// Bytes to drop from the front of the input. Not zero, unless the input was empty or the end
-    /// had been seen before.
-    pub consumed: usize,
-    /// The bytes of the message among them, in order.
-    pub runs: Runs<'i>,
-    /// The message is complete; what follows the consumed bytes is the client's next command.
-    pub end: bool,
-}
+/// What one step makes of its input: the bytes of the message, and how many bytes it consumed.
+type Stepped<'i> = (Runs<'i>, usize);
 
 impl DotDecoder {
     /// A decoder at the first byte after the CRLF of the DATA command.
@@ -50,13 +39,27 @@ impl DotDecoder {
         Self { state: State::Text(Place::LineStart), defect: None }
     }
 
-    /// Decodes the front of `input`, however the bytes were cut on their way.
+    /// Decodes the front of `input`, however the bytes were cut on their way: moves `input` past
+    /// the bytes that it consumed, and returns the bytes of the message among them, in order.
     ///
-    /// One step covers at most 16 KiB and 64 dot lines: call again while input is left and
-    /// [`end`](Decoded::end) is false. Nothing is looked at after the end of the message. A step
-    /// over all of the input leaves none of it unread: a dot or a CR whose meaning depends on the
-    /// next byte is kept inside the decoder.
-    pub fn decode<'i>(&mut self, input: &'i [u8]) -> Decoded<'i> {
+    /// One step covers at most 16 KiB and 64 dot lines: call again while input is left and the
+    /// message has not [ended](Self::has_ended). Each step consumes at least one byte until then.
+    /// After the end none is consumed: what follows is the client's next command. A step over all
+    /// of the input leaves none of it unread: a dot or a CR whose meaning depends on the next byte
+    /// is kept inside the decoder.
+    pub fn decode<'i>(&mut self, input: &mut &'i [u8]) -> Runs<'i> {
+        let (runs, consumed) = self.step(input);
+        *input = &input[consumed..];
+        runs
+    }
+
+    /// Whether the message is complete.
+    #[must_use]
+    pub const fn has_ended(&self) -> bool {
+        matches!(self.state, State::End)
+    }
+
+    fn step<'i>(&mut self, input: &'i [u8]) -> Stepped<'i> {
         let window = &input[..input.len().min(STEP)];
         let mut cuts = Cuts::new(window);
         let place = match (self.state, window) {
@@ -81,7 +84,8 @@ impl DotDecoder {
     /// section 2.3.8: only CRLF is a line end, so such a message means different things to
     /// different readers), or has the runs rewritten by [`LineNormaliser`](super::LineNormaliser).
     ///
-    /// NUL is not looked for; see [`NulChecker`](super::NulChecker).
+    /// NUL is not looked for: a [`Server`](crate::server::Server) does so by its
+    /// [`NulRule`](super::NulRule).
     #[must_use]
     pub const fn defect(&self) -> Option<BodyDefect> {
         self.defect
@@ -92,7 +96,7 @@ impl DotDecoder {
         mut cuts: Cuts<'i>,
         window: &'i [u8],
         mut place: Place,
-    ) -> Decoded<'i> {
+    ) -> Stepped<'i> {
         let mut at = 0;
         let mut quiet = true;
         while at < window.len() {
@@ -155,7 +159,7 @@ impl DotDecoder {
         bit: u32,
         state: State,
         width: usize,
-    ) -> Decoded<'i> {
+    ) -> Stepped<'i> {
         self.record(marks, (1 << bit) - 1);
         let dot = at + bit as usize;
         self.stop(cuts, state, dot, dot + width)
@@ -167,9 +171,9 @@ impl DotDecoder {
         state: State,
         len: usize,
         consumed: usize,
-    ) -> Decoded<'i> {
+    ) -> Stepped<'i> {
         self.state = state;
-        Decoded { consumed, runs: Runs::new(cuts.end_at(len)), end: state == State::End }
+        (Runs::new(cuts.end_at(len)), consumed)
     }
 
     /// Records the first defect among the bytes `within`.

@@ -1,6 +1,5 @@
 //! Adds dot-stuffing to a message that is sent (RFC 5321, section 4.5.2).
 
-use std::fmt;
 use std::iter::FusedIterator;
 
 use super::BodyDefect;
@@ -9,7 +8,8 @@ use super::scan::{BLOCK, Marks, Place, STEP, plain_prefix};
 
 /// Puts the stuffing into a message as it is sent, and refuses one that must not be sent.
 ///
-/// NUL is not looked for; see [`NulChecker`](super::NulChecker).
+/// NUL is not looked for: a [`Client`](crate::client::Client) does so by its
+/// [`NulRule`](super::NulRule).
 ///
 /// The chunks may be cut anywhere. A CR at the end of a chunk is held back until the next byte
 /// proves it to be half of a CRLF. The first defect is final: every later call returns it again.
@@ -19,24 +19,6 @@ pub struct DotEncoder {
     defect: Option<BodyDefect>,
 }
 
-/// Slices to send one after another, none of them empty.
-///
-/// A dot that must be doubled ends one segment and begins the next: both are slices of the caller's
-/// chunk that overlap in this byte. The only other bytes are a CR that an earlier step held back.
-#[derive(Clone)]
-#[must_use]
-pub struct Segments<'b> {
-    consumed: usize,
-    cuts: Cuts<'b>,
-}
-
-impl Segments<'_> {
-    /// Bytes to drop from the front of the chunk. Not zero, unless the chunk was empty.
-    pub const fn consumed(&self) -> usize {
-        self.consumed
-    }
-}
-
 impl DotEncoder {
     /// An encoder at the first byte of a message.
     #[must_use]
@@ -44,16 +26,23 @@ impl DotEncoder {
         Self { place: Place::LineStart, defect: None }
     }
 
-    /// Encodes the front of `chunk` without copying, for a gathering write.
+    /// Encodes the front of `chunk` without copying, for a gathering write: moves `chunk` past the
+    /// bytes that it consumed, and returns slices to send one after another, none of them empty.
     ///
-    /// One step covers at most 16 KiB and 64 dot lines: call again while bytes are left.
+    /// One step covers at most 16 KiB and 64 dot lines, and at least one byte: call again while
+    /// bytes are left. A dot that must be doubled ends one slice and begins the next: both are
+    /// slices of the caller's chunk that overlap in this byte. The only other bytes are a CR that
+    /// an earlier step held back.
     ///
     /// # Errors
     ///
     /// The first [`BodyDefect`] of the message lies in this step. Nothing of the step may be sent;
     /// what earlier steps returned holds no defect, but it is the front of a message that can no
     /// longer be finished.
-    pub fn segments<'b>(&mut self, chunk: &'b [u8]) -> Result<Segments<'b>, BodyDefect> {
+    pub fn segments<'b>(
+        &mut self,
+        chunk: &mut &'b [u8],
+    ) -> Result<impl FusedIterator<Item = &'b [u8]> + use<'b>, BodyDefect> {
         let window = &chunk[..chunk.len().min(STEP)];
         let mut cuts = Cuts::new(window);
         if self.place == Place::AfterCr && !window.is_empty() {
@@ -61,7 +50,8 @@ impl DotEncoder {
         }
         let consumed = self.scan(window, &mut cuts)?;
         let held = usize::from(self.place == Place::AfterCr && consumed != 0);
-        Ok(Segments { consumed, cuts: cuts.end_at(consumed - held) })
+        *chunk = &chunk[consumed..];
+        Ok(Segments { cuts: cuts.end_at(consumed - held) })
     }
 
     /// Encodes all of `chunk` and appends it to `output`.
@@ -193,6 +183,11 @@ impl Default for DotEncoder {
     }
 }
 
+/// See [`DotEncoder::segments`].
+struct Segments<'b> {
+    cuts: Cuts<'b>,
+}
+
 impl<'b> Iterator for Segments<'b> {
     type Item = &'b [u8];
 
@@ -203,11 +198,3 @@ impl<'b> Iterator for Segments<'b> {
 }
 
 impl FusedIterator for Segments<'_> {}
-
-/// Shows the size only: the bytes are a user's mail.
-impl fmt::Debug for Segments<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (bytes, dots) = self.cuts.left();
-        f.debug_struct("Segments").field("octets", &(bytes + dots)).finish()
-    }
-}

@@ -24,10 +24,8 @@
 //! wire.extend_from_slice(b"QUIT\r\n");
 //! let (mut decoder, mut input, mut message) = (DotDecoder::new(), &wire[..], Vec::new());
 //! loop {
-//!     let decoded = decoder.decode(input);
-//!     input = &input[decoded.consumed..];
-//!     decoded.runs.append_to(&mut message);
-//!     if decoded.end || input.is_empty() {
+//!     decoder.decode(&mut input).append_to(&mut message);
+//!     if decoder.has_ended() || input.is_empty() {
 //!         break;
 //!     }
 //! }
@@ -47,13 +45,14 @@ mod runs;
 mod scan;
 
 pub(crate) use chunk::LineChecker;
-pub use decode::{Decoded, DotDecoder};
-pub use encode::{DotEncoder, Segments};
+pub use decode::DotDecoder;
+pub use encode::DotEncoder;
 pub use normalise::LineNormaliser;
-pub use nul::{NulChecker, NulRule};
+pub(crate) use nul::NulChecker;
+pub use nul::NulRule;
 pub use runs::Runs;
 
-/// A byte that a body must not hold.
+/// Why a body is not taken, or not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum BodyDefect {
@@ -66,4 +65,8 @@ pub enum BodyDefect {
     /// A NUL that the [`NulRule`] does not allow.
     #[error("the body has a NUL")]
     Nul,
+    /// A server takes no more octets than
+    /// [`ServerConfig::size_limit`](crate::server::ServerConfig::size_limit).
+    #[error("the message exceeds the size limit")]
+    TooLarge,
 }

@@ -17,12 +17,12 @@ use super::runs::{Held, Runs};
 ///
 /// let mut decoder = DotDecoder::new();
 /// let mut lines = LineNormaliser::new();
-/// let decoded = decoder.decode(b"first\nsecond\n.\nMAIL FROM:<a@b.example>\r\n.\r\n");
-/// let (mut message, end) = (Vec::new(), decoded.end);
-/// lines.normalise(decoded.runs).append_to(&mut message);
+/// let mut input = &b"first\nsecond\n.\nMAIL FROM:<a@b.example>\r\n.\r\n"[..];
+/// let mut message = Vec::new();
+/// lines.normalise(decoder.decode(&mut input)).append_to(&mut message);
 /// lines.finish().append_to(&mut message);
 /// assert_eq!(message, b"first\r\nsecond\r\n.\r\nMAIL FROM:<a@b.example>\r\n");
-/// assert!(end);
+/// assert!(decoder.has_ended());
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LineNormaliser {

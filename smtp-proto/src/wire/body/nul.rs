@@ -21,18 +21,8 @@ pub enum NulRule {
 }
 
 /// Looks for NULs that the [`NulRule`] does not allow.
-///
-/// ```
-/// use smtp_proto::wire::body::{BodyDefect, NulChecker, NulRule};
-///
-/// let mut nuls = NulChecker::new(NulRule::Carry);
-/// nuls.check(b"a\0b\r\n");
-/// assert_eq!(nuls.defect(), None);
-/// nuls.check(b"\0.\r\n");
-/// assert_eq!(nuls.defect(), Some(BodyDefect::Nul));
-/// ```
 #[derive(Clone, Copy, Debug)]
-pub struct NulChecker {
+pub(crate) struct NulChecker {
     rule: NulRule,
     at_line_start: bool,
     found: bool,
@@ -41,12 +31,12 @@ pub struct NulChecker {
 impl NulChecker {
     /// A checker at the first octet of a message.
     #[must_use]
-    pub const fn new(rule: NulRule) -> Self {
+    pub(crate) const fn new(rule: NulRule) -> Self {
         Self { rule, at_line_start: true, found: false }
     }
 
     /// Looks at the next octets of the message, without dot-stuffing.
-    pub fn check(&mut self, bytes: &[u8]) {
+    pub(crate) fn check(&mut self, bytes: &[u8]) {
         let Some(&last) = bytes.last() else { return };
         self.found |= match self.rule {
             NulRule::Refuse => memchr(0, bytes).is_some(),
@@ -60,7 +50,7 @@ impl NulChecker {
 
     /// [`BodyDefect::Nul`] if there was a NUL that the rule refuses.
     #[must_use]
-    pub const fn defect(&self) -> Option<BodyDefect> {
+    pub(crate) const fn defect(&self) -> Option<BodyDefect> {
         if self.found { Some(BodyDefect::Nul) } else { None }
     }
 }

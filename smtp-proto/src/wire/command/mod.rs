@@ -1,16 +1,19 @@
 //! Commands: one type, read by the server and written by the client (RFC 5321, section 4.1).
 
+mod hello;
 mod queue;
 mod uri;
 mod xclient;
 
+pub use hello::Hello;
 pub use queue::Queue;
 use std::fmt;
 pub use uri::Uri;
-pub use xclient::{Xclient, XclientName, XclientProto, XclientValue};
+pub use xclient::{Xclient, XclientName, XclientValue};
 
 use crate::wire::ascii::{is_word, push_number, put};
-use crate::wire::params::{MailParameters, ParameterError, Parameters, RcptParameters};
+pub use crate::wire::fault::CommandError;
+use crate::wire::params::{MailParameters, Parameters, RcptParameters};
 use crate::wire::path::{AddressRules, ForwardPath, PathError, ReversePath};
 
 /// A command line without its CRLF, taken apart and checked.
@@ -30,7 +33,7 @@ use crate::wire::path::{AddressRules, ForwardPath, PathError, ReversePath};
 ///
 /// assert_eq!(Command::parse(b"RCPT TO:<a@@b>", AddressRules::STRICT), Err(CommandError::Recipient(PathError::Domain)));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Command<'i> {
     /// EHLO with the name that the client gives itself. It should be a domain or an address
@@ -133,44 +136,6 @@ impl fmt::Debug for InitialResponse<'_> {
     }
 }
 
-/// Why a line is not a command. A [`Server`](crate::server::Server) has a fixed reply to each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CommandError {
-    /// No verb.
-    #[error("no command")]
-    Empty,
-    /// A control octet other than HT.
-    #[error("a control character in the command")]
-    Control,
-    /// Octets above 127 that are not UTF-8.
-    #[error("the command is not UTF-8")]
-    NotUtf8,
-    /// BDAT with a malformed size: the server cannot tell where the next command begins.
-    #[error("the size of a chunk is malformed")]
-    ChunkSize,
-    /// The node or queue of ETRN.
-    #[error("the name of the node or queue is malformed")]
-    Queue,
-    /// An attribute of XCLIENT.
-    #[error("an attribute is unknown, malformed or repeated")]
-    Attribute,
-    /// The URI of BURL.
-    #[error("the URI is malformed")]
-    Uri,
-    /// An argument is missing, or the command takes none.
-    #[error("the argument is missing or out of place")]
-    Argument,
-    /// The path of MAIL.
-    #[error("{0}")]
-    Sender(PathError),
-    /// The path of RCPT.
-    #[error("{0}")]
-    Recipient(PathError),
-    /// A parameter of MAIL or RCPT.
-    #[error("{0}")]
-    Parameter(#[from] ParameterError),
-}
-
 impl<'i> Command<'i> {
     /// Reads a line without its CRLF. Verbs and keywords may be in any case.
     ///
@@ -254,10 +219,10 @@ impl<'i> Command<'i> {
             Self::Lhlo(name) => put_with_text(output, "LHLO", name),
             Self::StartTls => put(output, &["STARTTLS"]),
             Self::Mail { path, parameters } => {
-                return write_mail(*path, parameters, Parameters::default(), output);
+                return write_mail(path, parameters, &Parameters::default(), output);
             }
             Self::Rcpt { path, parameters } => {
-                return write_rcpt(*path, parameters, Parameters::default(), output);
+                return write_rcpt(path, parameters, &Parameters::default(), output);
             }
             Self::Data => put(output, &["DATA"]),
             Self::Bdat { size, last } => {
@@ -300,9 +265,9 @@ impl<'i> Command<'i> {
 
 /// Writes MAIL with further parameters after the typed ones.
 pub(crate) fn write_mail(
-    path: ReversePath<'_>,
+    path: &ReversePath<'_>,
     parameters: &MailParameters<'_>,
-    further: Parameters<'_>,
+    further: &Parameters<'_>,
     output: &mut Vec<u8>,
 ) {
     put(output, &["MAIL FROM:<", path.as_str(), ">"]);
@@ -313,9 +278,9 @@ pub(crate) fn write_mail(
 
 /// Writes RCPT with further parameters after the typed ones.
 pub(crate) fn write_rcpt(
-    path: ForwardPath<'_>,
+    path: &ForwardPath<'_>,
     parameters: &RcptParameters<'_>,
-    further: Parameters<'_>,
+    further: &Parameters<'_>,
     output: &mut Vec<u8>,
 ) {
     put(output, &["RCPT TO:<", path.as_str(), ">"]);
@@ -373,11 +338,11 @@ fn trimmed(text: &str) -> &str {
 }
 
 /// What follows the `>` must be nothing, or a space and parameters.
-fn after_path(rest: &str) -> Result<&str, ParameterError> {
+fn after_path(rest: &str) -> Result<&str, CommandError> {
     match rest.strip_prefix(' ') {
         Some(parameters) => Ok(after_spaces(parameters)),
         None if rest.is_empty() => Ok(""),
-        None => Err(ParameterError::Syntax),
+        None => Err(CommandError::Parameter),
     }
 }
 

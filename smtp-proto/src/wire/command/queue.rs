@@ -12,7 +12,7 @@ use crate::wire::path::Domain;
 /// assert_eq!(Queue::parse("#uucp"), Some(Queue::Named("uucp")));
 /// assert_eq!(Queue::parse("two words"), None);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Queue<'i> {
     /// A node by its name (RFC 1985, section 5), or an address literal.
     Node(Domain<'i>),
@@ -36,14 +36,14 @@ impl<'i> Queue<'i> {
         }
     }
 
-    pub(crate) fn is_ascii(self) -> bool {
+    pub(crate) fn is_ascii(&self) -> bool {
         match self {
             Self::Node(domain) | Self::Subdomains(domain) => domain.is_ascii(),
             Self::Named(name) => name.is_ascii(),
         }
     }
 
-    pub(super) fn write(self, output: &mut Vec<u8>) {
+    pub(super) fn write(&self, output: &mut Vec<u8>) {
         match self {
             Self::Node(domain) => put(output, &[domain.as_str()]),
             Self::Subdomains(domain) => put(output, &["@", domain.as_str()]),

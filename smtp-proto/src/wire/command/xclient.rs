@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::Hello;
 use crate::wire::ascii::put;
 use crate::wire::params::Xtext;
 
@@ -71,15 +72,6 @@ pub enum XclientValue<T> {
     TemporarilyUnavailable,
 }
 
-/// The protocol that a client speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum XclientProto {
-    /// The client has sent HELO.
-    Smtp,
-    /// The client has sent EHLO.
-    Esmtp,
-}
-
 /// The attributes of one XCLIENT command; it has at least one. An absent attribute keeps its value.
 ///
 /// ```
@@ -93,7 +85,7 @@ pub enum XclientProto {
 /// assert!(matches!(client.login, Some(XclientValue::Value(login)) if login.decode() == b"a+b"));
 /// # Ok::<(), std::net::AddrParseError>(())
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Xclient<'i> {
     /// The client's host name.
@@ -102,8 +94,9 @@ pub struct Xclient<'i> {
     pub addr: Option<XclientValue<IpAddr>>,
     /// The client's port.
     pub port: Option<XclientValue<u16>>,
-    /// The protocol that the client speaks.
-    pub proto: Option<XclientProto>,
+    /// The command with which the client has introduced itself: HELO for SMTP, EHLO for ESMTP. LHLO
+    /// is written as ESMTP.
+    pub proto: Option<Hello>,
     /// The name that the client gave itself.
     pub helo: Option<XclientValue<Xtext<'i>>>,
     /// The user as which the client has authenticated.
@@ -153,16 +146,17 @@ impl<'i> Xclient<'i> {
 
     pub(super) fn write(&self, output: &mut Vec<u8>) {
         put(output, &["XCLIENT"]);
-        write_known(XclientName::Name, self.name, |text| text.as_str().to_owned(), output);
-        write_known(XclientName::Addr, self.addr, address_text, output);
-        write_known(XclientName::Port, self.port, |port| port.to_string(), output);
+        let text = |text: &Xtext<'_>| text.as_str().to_owned();
+        write_known(XclientName::Name, &self.name, text, output);
+        write_known(XclientName::Addr, &self.addr, address_text, output);
+        write_known(XclientName::Port, &self.port, u16::to_string, output);
         if let Some(spoken) = self.proto {
-            put(output, &[" PROTO=", if spoken == XclientProto::Smtp { "SMTP" } else { "ESMTP" }]);
+            put(output, &[" PROTO=", if spoken == Hello::Helo { "SMTP" } else { "ESMTP" }]);
         }
-        write_known(XclientName::Helo, self.helo, |text| text.as_str().to_owned(), output);
-        write_known(XclientName::Login, self.login, |text| text.as_str().to_owned(), output);
-        write_known(XclientName::DestAddr, self.dest_addr, address_text, output);
-        write_known(XclientName::DestPort, self.dest_port, |port| port.to_string(), output);
+        write_known(XclientName::Helo, &self.helo, text, output);
+        write_known(XclientName::Login, &self.login, text, output);
+        write_known(XclientName::DestAddr, &self.dest_addr, address_text, output);
+        write_known(XclientName::DestPort, &self.dest_port, u16::to_string, output);
     }
 }
 
@@ -200,7 +194,7 @@ fn address(value: &str) -> Option<IpAddr> {
     }
 }
 
-fn address_text(address: IpAddr) -> String {
+fn address_text(address: &IpAddr) -> String {
     match address {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => format!("IPV6:{address}"),
@@ -212,18 +206,18 @@ fn port(value: &str) -> Option<u16> {
     if is_number { value.parse().ok() } else { None }
 }
 
-fn spoken(value: &str) -> Option<XclientProto> {
+fn spoken(value: &str) -> Option<Hello> {
     if value.eq_ignore_ascii_case("SMTP") {
-        Some(XclientProto::Smtp)
+        Some(Hello::Helo)
     } else {
-        value.eq_ignore_ascii_case("ESMTP").then_some(XclientProto::Esmtp)
+        value.eq_ignore_ascii_case("ESMTP").then_some(Hello::Ehlo)
     }
 }
 
 fn write_known<T>(
     name: XclientName,
-    value: Option<XclientValue<T>>,
-    text: impl FnOnce(T) -> String,
+    value: &Option<XclientValue<T>>,
+    text: impl FnOnce(&T) -> String,
     output: &mut Vec<u8>,
 ) {
     let value = match value {

@@ -1,9 +1,7 @@
 //! DSN parameters of MAIL and RCPT (RFC 3461). Text stays in its encoded form, checked, so that it
 //! can be written as it came.
 
-use std::str::FromStr;
-
-use super::ParameterError;
+use std::borrow::Cow;
 
 /// `RET=` of MAIL (RFC 3461, section 4.3): how much of the message a notification of failure
 /// returns.
@@ -96,12 +94,12 @@ impl Notify {
 /// assert_eq!(Xtext::parse("QQ+2b1").unwrap().decode(), b"QQ+1");
 /// assert!(Xtext::parse("a+0D+0AX:+20y").is_none());
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Xtext<'i>(&'i str);
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Xtext<'i>(Cow<'i, str>);
 
 impl Xtext<'static> {
     /// `<>`: it is not known who submitted a message (RFC 4954, section 5).
-    pub const NOBODY: Self = Self("<>");
+    pub const NOBODY: Self = Self(Cow::Borrowed("<>"));
 }
 
 impl<'i> Xtext<'i> {
@@ -125,7 +123,7 @@ impl<'i> Xtext<'i> {
                 _ => return None,
             }
         }
-        let text = Self(text);
+        let text = Self(Cow::Borrowed(text));
         let is_text = || {
             let decoded = text.decode();
             str::from_utf8(&decoded).is_ok_and(|decoded| !decoded.contains(char::is_control))
@@ -152,7 +150,7 @@ impl<'i> Xtext<'i> {
     }
 
     /// The decoded text: UTF-8 without control characters.
-    pub fn decode(self) -> Vec<u8> {
+    pub fn decode(&self) -> Vec<u8> {
         let mut octets = Vec::with_capacity(self.0.len());
         let mut bytes = self.0.bytes();
         while let Some(byte) = bytes.next() {
@@ -170,8 +168,18 @@ impl<'i> Xtext<'i> {
     }
 
     /// The encoded form.
-    pub const fn as_str(self) -> &'i str {
-        self.0
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The same text, borrowed.
+    pub fn borrow(&self) -> Xtext<'_> {
+        Xtext(Cow::Borrowed(&self.0))
+    }
+
+    /// The same text, free of what it was read from.
+    pub fn into_owned(self) -> Xtext<'static> {
+        Xtext(Cow::Owned(self.0.into_owned()))
     }
 }
 
@@ -180,9 +188,9 @@ fn digit(byte: u8) -> Option<u8> {
 }
 
 /// `ORCPT=` of RCPT (RFC 3461, section 4.2): the recipient that the sender of the message meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Orcpt<'i> {
-    text: &'i str,
+    text: Cow<'i, str>,
     /// The offset of the semicolon.
     semicolon: usize,
 }
@@ -211,22 +219,33 @@ impl<'i> Orcpt<'i> {
         } else {
             Xtext::parse_ascii(address).is_some()
         };
-        (is_atom && valid && text.len() <= MAX_ORCPT).then_some(Self { text, semicolon })
+        (is_atom && valid && text.len() <= MAX_ORCPT)
+            .then_some(Self { text: Cow::Borrowed(text), semicolon })
     }
 
     /// The type of the address, such as `rfc822`.
-    pub fn kind(self) -> &'i str {
+    pub fn kind(&self) -> &str {
         &self.text[..self.semicolon]
     }
 
     /// The address in its encoded form.
-    pub fn address(self) -> &'i str {
+    pub fn address(&self) -> &str {
         &self.text[self.semicolon + 1..]
     }
 
     /// The whole value as it came.
-    pub const fn as_str(self) -> &'i str {
-        self.text
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The same value, borrowed.
+    pub fn borrow(&self) -> Orcpt<'_> {
+        Orcpt { text: Cow::Borrowed(&self.text), semicolon: self.semicolon }
+    }
+
+    /// The same value, free of what it was read from.
+    pub fn into_owned(self) -> Orcpt<'static> {
+        Orcpt { text: Cow::Owned(self.text.into_owned()), semicolon: self.semicolon }
     }
 }
 
@@ -239,59 +258,4 @@ fn escapes_are_printable(address: &str) -> bool {
         let code = u32::from_str_radix(digits, 16).ok().and_then(char::from_u32);
         code.is_some_and(|character| !character.is_control())
     })
-}
-
-/// An owned [`Xtext`].
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct XtextBuf(Box<str>);
-
-impl XtextBuf {
-    /// The borrowed form.
-    pub fn borrow(&self) -> Xtext<'_> {
-        Xtext(&self.0)
-    }
-}
-
-impl From<Xtext<'_>> for XtextBuf {
-    fn from(text: Xtext<'_>) -> Self {
-        Self(text.0.into())
-    }
-}
-
-impl FromStr for XtextBuf {
-    type Err = ParameterError;
-
-    /// Reads the encoded form.
-    fn from_str(text: &str) -> Result<Self, ParameterError> {
-        Xtext::parse(text).map(Self::from).ok_or(ParameterError::Value)
-    }
-}
-
-/// An owned [`Orcpt`].
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct OrcptBuf {
-    text: Box<str>,
-    semicolon: usize,
-}
-
-impl OrcptBuf {
-    /// The borrowed form.
-    pub fn borrow(&self) -> Orcpt<'_> {
-        Orcpt { text: &self.text, semicolon: self.semicolon }
-    }
-}
-
-impl From<Orcpt<'_>> for OrcptBuf {
-    fn from(orcpt: Orcpt<'_>) -> Self {
-        Self { text: orcpt.text.into(), semicolon: orcpt.semicolon }
-    }
-}
-
-impl FromStr for OrcptBuf {
-    type Err = ParameterError;
-
-    /// Reads `addr-type ";" xtext`.
-    fn from_str(text: &str) -> Result<Self, ParameterError> {
-        Orcpt::parse(text).map(Self::from).ok_or(ParameterError::Value)
-    }
 }

@@ -1,13 +1,15 @@
 //! The parameters of MAIL.
 
 use super::{
-    BodyType, DeliverBy, Hold, ParameterError, Parameters, Priority, Ret, Word, Xtext, set,
-    set_flag, without_trailing_spaces,
+    BodyType, DeliverBy, Hold, Parameters, Priority, Ret, Word, Xtext, set, set_flag,
+    without_trailing_spaces,
 };
+use crate::date::Date;
 use crate::wire::ascii::{is_word, number, push_number, put};
+use crate::wire::fault::CommandError;
 
 /// The parameters of MAIL that this library gives a meaning, and the others.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MailParameters<'i> {
     /// `SIZE=` (RFC 1870): octets of the message, CRLF counted as two, without dot-stuffing.
@@ -83,15 +85,15 @@ impl<'i> MailParameters<'i> {
     /// The text is against the grammar, a known parameter has a bad value, or it is repeated with
     /// another value.
     #[inline]
-    pub fn parse(text: &'i str) -> Result<Self, ParameterError> {
+    pub fn parse(text: &'i str) -> Result<Self, CommandError> {
         if text.is_empty() {
             return Ok(Self::default());
         }
         let text = without_trailing_spaces(text);
-        let mut it = Self { all: Parameters { text }, ..Self::default() };
+        let mut it = Self { all: Parameters::checked(text), ..Self::default() };
         let mut left = text;
         while !left.is_empty() {
-            let Word { keyword, value, rest } = Word::parse(left).ok_or(ParameterError::Syntax)?;
+            let Word { keyword, value, rest } = Word::parse(left).ok_or(CommandError::Parameter)?;
             left = rest;
             match Keyword::of(keyword) {
                 None => {}
@@ -108,7 +110,7 @@ impl<'i> MailParameters<'i> {
 
     /// Sets a rare parameter; apart from the common ones, which stay small and fast.
     #[inline(never)]
-    fn set_rare(&mut self, keyword: Keyword, value: Option<&'i str>) -> Result<(), ParameterError> {
+    fn set_rare(&mut self, keyword: Keyword, value: Option<&'i str>) -> Result<(), CommandError> {
         match keyword {
             Keyword::Size | Keyword::Body => Ok(()),
             Keyword::SmtpUtf8 => set_flag(&mut self.smtputf8, value),
@@ -120,17 +122,18 @@ impl<'i> MailParameters<'i> {
             Keyword::Auth => set(&mut self.auth, value.and_then(Xtext::parse)),
             Keyword::RequireTls => set_flag(&mut self.require_tls, value),
             Keyword::MtPriority => set(&mut self.priority, value.and_then(Priority::parse)),
-            Keyword::By => set(&mut self.deliver_by, value.and_then(|value| value.parse().ok())),
+            Keyword::By => set(&mut self.deliver_by, value.and_then(DeliverBy::parse)),
             // RFC 4865, section 4: one of the two, and once.
             Keyword::HoldFor => set(&mut self.hold, value.and_then(Hold::parse_for)),
             Keyword::HoldUntil => {
-                set(&mut self.hold, value.and_then(|value| value.parse().ok()).map(Hold::Until))
+                // RFC 4865, section 4 takes `date-time` from RFC 3339, section 5.6.
+                set(&mut self.hold, value.and_then(Date::parse_rfc3339).map(Hold::Until))
             }
         }
     }
 
     /// The keywords that this library does not know.
-    pub fn unknown(&self) -> impl Iterator<Item = &'i str> + use<'i> {
+    pub fn unknown(&self) -> impl Iterator<Item = &str> {
         self.all.iter().map(|(keyword, _)| keyword).filter(|keyword| Keyword::of(keyword).is_none())
     }
 
@@ -152,7 +155,7 @@ impl<'i> MailParameters<'i> {
         if let Some(ret) = self.ret {
             put(output, &[" RET=", ret.as_str()]);
         }
-        if let Some(id) = self.envelope_id {
+        if let Some(id) = &self.envelope_id {
             put(output, &[" ENVID=", id.as_str()]);
         }
         if self.require_tls {
@@ -169,7 +172,7 @@ impl<'i> MailParameters<'i> {
         if let Some(hold) = self.hold {
             hold.write(output);
         }
-        if let Some(auth) = self.auth {
+        if let Some(auth) = &self.auth {
             put(output, &[" AUTH=", auth.as_str()]);
         }
     }

@@ -6,29 +6,17 @@ mod mail;
 mod rcpt;
 mod when;
 
-pub use dsn::{Notify, Orcpt, OrcptBuf, Ret, Xtext, XtextBuf};
+pub use dsn::{Notify, Orcpt, Ret, Xtext};
 pub use mail::MailParameters;
 pub use rcpt::RcptParameters;
-pub use when::{ByMode, DateTime, DeliverBy, Hold, Priority};
+pub use when::{DeliverBy, Hold, Priority};
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use crate::wire::ascii::{is_word, put};
-
-/// Why parameters cannot be taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ParameterError {
-    /// Not `keyword` or `keyword=value`.
-    #[error("a parameter is malformed")]
-    Syntax,
-    /// The value of a known parameter is malformed.
-    #[error("the value of a parameter is malformed")]
-    Value,
-    /// A known parameter is there twice, with different values.
-    #[error("a parameter is there twice with different values")]
-    Duplicate,
-}
+use crate::wire::fault::CommandError;
 
 /// What the bytes of a body may be (RFC 6152, RFC 3030).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -63,10 +51,10 @@ impl BodyType {
 }
 
 /// Parameters as the peer wrote them, checked against the general grammar.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Parameters<'i> {
     /// `keyword[=value] *(1*SP keyword[=value])`
-    text: &'i str,
+    text: Cow<'i, str>,
 }
 
 impl<'i> Parameters<'i> {
@@ -74,19 +62,23 @@ impl<'i> Parameters<'i> {
     ///
     /// # Errors
     ///
-    /// [`ParameterError::Syntax`]: the text is against the grammar.
-    pub fn parse(text: &'i str) -> Result<Self, ParameterError> {
+    /// [`CommandError::Parameter`]: the text is against the grammar.
+    pub fn parse(text: &'i str) -> Result<Self, CommandError> {
         let text = without_trailing_spaces(text);
         let mut rest = text;
         while !rest.is_empty() {
-            rest = Word::parse(rest).ok_or(ParameterError::Syntax)?.rest;
+            rest = Word::parse(rest).ok_or(CommandError::Parameter)?.rest;
         }
-        Ok(Self { text })
+        Ok(Self::checked(text))
+    }
+
+    const fn checked(text: &'i str) -> Self {
+        Self { text: Cow::Borrowed(text) }
     }
 
     /// Keywords as they came, in any case, with their values.
-    pub fn iter(&self) -> impl Iterator<Item = (&'i str, Option<&'i str>)> + use<'i> {
-        let mut rest = self.text;
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        let mut rest = self.as_str();
         std::iter::from_fn(move || {
             let word = Word::parse(rest)?;
             rest = word.rest;
@@ -97,18 +89,23 @@ impl<'i> Parameters<'i> {
     /// Appends the parameters as they came, each with a space before it.
     pub(crate) fn write(&self, output: &mut Vec<u8>) {
         if !self.is_empty() {
-            put(output, &[" ", self.text]);
+            put(output, &[" ", &self.text]);
         }
     }
 
     /// Whether there is none.
-    pub const fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.text.is_empty()
     }
 
     /// The text as it came.
-    pub const fn as_str(&self) -> &'i str {
-        self.text
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The same parameters, free of the text that they were read from.
+    pub fn into_owned(self) -> Parameters<'static> {
+        Parameters { text: Cow::Owned(self.text.into_owned()) }
     }
 }
 
@@ -118,34 +115,18 @@ impl fmt::Debug for Parameters<'_> {
     }
 }
 
-/// Own [`Parameters`]: for extensions that this library does not know.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ParametersBuf(Box<str>);
-
-impl ParametersBuf {
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The borrowed form.
-    pub fn borrow(&self) -> Parameters<'_> {
-        Parameters { text: &self.0 }
-    }
-}
-
-impl FromStr for ParametersBuf {
-    type Err = ParameterError;
-    fn from_str(text: &str) -> Result<Self, ParameterError> {
-        Parameters::parse(text).map(|parameters| Self(parameters.text.into()))
+impl FromStr for Parameters<'static> {
+    type Err = CommandError;
+    fn from_str(text: &str) -> Result<Self, CommandError> {
+        Parameters::parse(text).map(Parameters::into_owned)
     }
 }
 
 /// A parameter that is there twice with the same value means what it means once.
-fn set<T: PartialEq>(field: &mut Option<T>, value: Option<T>) -> Result<(), ParameterError> {
-    let value = value.ok_or(ParameterError::Value)?;
+fn set<T: PartialEq>(field: &mut Option<T>, value: Option<T>) -> Result<(), CommandError> {
+    let value = value.ok_or(CommandError::ParameterValue)?;
     match field {
-        Some(first) if *first != value => Err(ParameterError::Duplicate),
+        Some(first) if *first != value => Err(CommandError::ParameterTwice),
         _ => {
             *field = Some(value);
             Ok(())
@@ -154,9 +135,9 @@ fn set<T: PartialEq>(field: &mut Option<T>, value: Option<T>) -> Result<(), Para
 }
 
 /// A parameter without a value.
-fn set_flag(field: &mut bool, value: Option<&str>) -> Result<(), ParameterError> {
+fn set_flag(field: &mut bool, value: Option<&str>) -> Result<(), CommandError> {
     *field = true;
-    if value.is_some() { Err(ParameterError::Value) } else { Ok(()) }
+    if value.is_some() { Err(CommandError::ParameterValue) } else { Ok(()) }
 }
 
 /// RFC 5321, section 4.1.1: a server should tolerate trailing white space.

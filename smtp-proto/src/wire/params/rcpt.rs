@@ -1,10 +1,11 @@
 //! The parameters of RCPT.
 
-use super::{Notify, Orcpt, ParameterError, Parameters, Word, set, without_trailing_spaces};
+use super::{Notify, Orcpt, Parameters, Word, set, without_trailing_spaces};
 use crate::wire::ascii::{is_word, put};
+use crate::wire::fault::CommandError;
 
 /// The parameters of RCPT that this library gives a meaning, and the others.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RcptParameters<'i> {
     /// `NOTIFY=` (RFC 3461, section 4.1)
@@ -24,15 +25,15 @@ impl<'i> RcptParameters<'i> {
     /// The text is against the grammar, a known parameter has a bad value, or it is repeated with
     /// another value.
     #[inline]
-    pub fn parse(text: &'i str) -> Result<Self, ParameterError> {
+    pub fn parse(text: &'i str) -> Result<Self, CommandError> {
         if text.is_empty() {
             return Ok(Self::default());
         }
         let text = without_trailing_spaces(text);
-        let mut it = Self { all: Parameters { text }, ..Self::default() };
+        let mut it = Self { all: Parameters::checked(text), ..Self::default() };
         let mut left = text;
         while !left.is_empty() {
-            let Word { keyword, value, rest } = Word::parse(left).ok_or(ParameterError::Syntax)?;
+            let Word { keyword, value, rest } = Word::parse(left).ok_or(CommandError::Parameter)?;
             left = rest;
             if is_word(keyword.as_bytes(), b"NOTIFY") {
                 set(&mut it.notify, value.and_then(Notify::parse))?;
@@ -44,7 +45,7 @@ impl<'i> RcptParameters<'i> {
     }
 
     /// The keywords that this library does not know.
-    pub fn unknown(&self) -> impl Iterator<Item = &'i str> + use<'i> {
+    pub fn unknown(&self) -> impl Iterator<Item = &str> {
         let known = |keyword: &[u8]| is_word(keyword, b"NOTIFY") || is_word(keyword, b"ORCPT");
         self.all
             .iter()
@@ -61,7 +62,7 @@ impl<'i> RcptParameters<'i> {
             put(output, &[" NOTIFY="]);
             notify.write(output);
         }
-        if let Some(orcpt) = self.orcpt {
+        if let Some(orcpt) = &self.orcpt {
             put(output, &[" ORCPT=", orcpt.as_str()]);
         }
     }

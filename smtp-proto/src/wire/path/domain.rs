@@ -1,5 +1,6 @@
 //! Domains: names and address literals.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -9,8 +10,8 @@ use super::{AddressRules, MAX_DOMAIN, MAX_LABEL, PathError, run_end};
 ///
 /// Labels may be U-labels (RFC 6531): [`is_ascii`](Domain::is_ascii) tells. Compared as written;
 /// use [`eq_ignore_case`](Domain::eq_ignore_case) for the comparison that DNS makes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Domain<'i>(pub(super) &'i str);
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Domain<'i>(pub(super) Cow<'i, str>);
 
 impl<'i> Domain<'i> {
     /// Checks `text`: `Domain` of RFC 5321, section 4.1.2, or `address-literal` of section 4.1.3.
@@ -21,23 +22,28 @@ impl<'i> Domain<'i> {
     /// [`PathError::Domain`]: the text is neither.
     pub fn parse(text: &'i str) -> Result<Self, PathError> {
         match domain_end(text) {
-            Some(end) if end == text.len() => Ok(Self(text)),
+            Some(end) if end == text.len() => Ok(Self(Cow::Borrowed(text))),
             _ => Err(PathError::Domain),
         }
     }
 
     /// The text as it was given.
-    pub const fn as_str(self) -> &'i str {
-        self.0
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The same domain, free of the text that it was read from.
+    pub fn into_owned(self) -> Domain<'static> {
+        Domain(Cow::Owned(self.0.into_owned()))
     }
 
     /// Whether this is an address in brackets.
-    pub fn is_literal(self) -> bool {
+    pub fn is_literal(&self) -> bool {
         self.0.starts_with('[')
     }
 
     /// The address, if this is an address literal.
-    pub fn address(self) -> Option<std::net::IpAddr> {
+    pub fn address(&self) -> Option<std::net::IpAddr> {
         let inner = self.0.strip_prefix('[')?.strip_suffix(']')?;
         match inner.split_at_checked(5) {
             Some((tag, rest)) if tag.eq_ignore_ascii_case("IPv6:") => {
@@ -48,49 +54,27 @@ impl<'i> Domain<'i> {
     }
 
     /// Whether a peer without SMTPUTF8 can be shown this domain.
-    pub fn is_ascii(self) -> bool {
+    pub fn is_ascii(&self) -> bool {
         self.0.is_ascii()
     }
 
     /// RFC 5321, section 2.4: domain names are compared without regard to the case of ASCII
     /// letters.
-    pub fn eq_ignore_case(self, other: Domain<'_>) -> bool {
-        self.0.eq_ignore_ascii_case(other.0)
+    pub fn eq_ignore_case(&self, other: &Domain<'_>) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
     }
 }
 
 impl fmt::Display for Domain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
+        f.write_str(&self.0)
     }
 }
 
-/// An owned [`Domain`].
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct DomainBuf(Box<str>);
-
-impl DomainBuf {
-    /// The borrowed form.
-    pub fn borrow(&self) -> Domain<'_> {
-        Domain(&self.0)
-    }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for DomainBuf {
+impl FromStr for Domain<'static> {
     type Err = PathError;
     fn from_str(text: &str) -> Result<Self, PathError> {
-        Domain::parse(text).map(|domain| Self(domain.0.into()))
-    }
-}
-
-impl fmt::Display for DomainBuf {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        Domain::parse(text).map(Domain::into_owned)
     }
 }
 

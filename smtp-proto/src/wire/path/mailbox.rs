@@ -1,16 +1,17 @@
 //! Mailboxes, and the grammar of their local parts.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::domain::domain_end;
 use super::{AddressRules, Domain, MAX_LOCAL_PART, MAX_MAILBOX, PathError, run_end};
 
 /// `local-part@domain`, without brackets or source route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Mailbox<'i> {
-    pub(super) text: &'i str,
+    text: Cow<'i, str>,
     /// The offset of the `@`.
-    pub(super) at: usize,
+    at: usize,
 }
 
 impl<'i> Mailbox<'i> {
@@ -56,7 +57,7 @@ impl<'i> Mailbox<'i> {
             return None;
         }
         let (text, rest) = text.split_at(end);
-        Some((Self { text, at }, rest))
+        Some((Self { text: Cow::Borrowed(text), at }, rest))
     }
 
     #[inline(always)]
@@ -75,56 +76,61 @@ impl<'i> Mailbox<'i> {
             return Err(PathError::TooLong);
         }
         let (text, rest) = text.split_at(end);
-        Ok((Self { text, at }, rest))
+        Ok((Self { text: Cow::Borrowed(text), at }, rest))
     }
 
     /// The part before the `@`, with its quotes if it has any. Its case is the receiver's affair
     /// (RFC 5321, section 2.4).
-    pub fn local(self) -> &'i str {
+    pub fn local(&self) -> &str {
         &self.text[..self.at]
     }
 
     /// The part after the `@`.
-    pub fn domain(self) -> Domain<'i> {
-        Domain(&self.text[self.at + 1..])
+    pub fn domain(&self) -> Domain<'_> {
+        Domain(Cow::Borrowed(&self.text[self.at + 1..]))
     }
 
     /// Whether RFC 5321 allows this mailbox as it is written.
-    pub fn is_strict(self) -> bool {
-        Mailbox::parse(self.text, AddressRules::STRICT).is_ok()
+    pub fn is_strict(&self) -> bool {
+        Mailbox::parse(&self.text, AddressRules::STRICT).is_ok()
     }
 
     /// `local-part@domain` as it was given.
-    pub const fn as_str(self) -> &'i str {
-        self.text
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The same mailbox, free of the text that it was read from.
+    pub fn into_owned(self) -> Mailbox<'static> {
+        Mailbox { text: Cow::Owned(self.text.into_owned()), at: self.at }
     }
 
     /// Whether a peer without SMTPUTF8 can be shown this mailbox.
-    pub fn is_ascii(self) -> bool {
+    pub fn is_ascii(&self) -> bool {
         self.text.is_ascii()
     }
 
-    /// What `use_it` makes of the same mailbox with A-labels in place of U-labels, in ASCII (RFC
-    /// 6531, section 3.2). None where the local part is not ASCII, for which there is no other
-    /// form, and where the domain has no A-labels (RFC 5891, section 4.4).
+    /// The same mailbox with A-labels in place of U-labels, in ASCII (RFC 6531, section 3.2). None
+    /// where the local part is not ASCII, for which there is no other form, and where the domain
+    /// has no A-labels (RFC 5891, section 4.4).
     #[cfg(feature = "idna")]
-    pub(crate) fn in_ascii<T>(self, use_it: impl FnOnce(Mailbox<'_>) -> T) -> Option<T> {
+    pub(crate) fn to_ascii(&self) -> Option<Mailbox<'static>> {
         if !self.local().is_ascii() {
             return None;
         }
         if self.is_ascii() {
-            return Some(use_it(self));
+            return Some(self.clone().into_owned());
         }
         let domain = idna::domain_to_ascii(self.domain().as_str()).ok()?;
         let text = format!("{}@{domain}", self.local());
         let mailbox = Mailbox::parse(&text, AddressRules::FIELD).ok()?;
-        mailbox.is_ascii().then(|| use_it(mailbox))
+        mailbox.is_ascii().then(|| mailbox.into_owned())
     }
 }
 
 impl fmt::Display for Mailbox<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text)
+        f.write_str(&self.text)
     }
 }
 

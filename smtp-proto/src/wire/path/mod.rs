@@ -1,31 +1,32 @@
 //! Domains, mailboxes and the paths of an envelope (RFC 5321, sections 4.1.2 and 4.1.3).
 //!
 //! A value of these types has been checked against the grammar once, so it cannot hold CR, LF, NUL
-//! or anything else that could end a command early. `Foo<'i>` borrows the text, `FooBuf` owns it.
+//! or anything else that could end a command early. It borrows the text that it was read from, or
+//! owns it: `into_owned` copies the text, `parse` of [`str`] gives an owned value.
 //!
 //! ```
-//! use smtp_proto::wire::path::{AddressRules, ForwardPathBuf, Mailbox, PathError};
+//! use smtp_proto::wire::path::{AddressRules, ForwardPath, Mailbox, PathError};
 //!
 //! let mailbox = Mailbox::parse("reader@test.example", AddressRules::STRICT).unwrap();
 //! assert_eq!((mailbox.local(), mailbox.domain().as_str()), ("reader", "test.example"));
 //! let smuggled = Mailbox::parse("reader@test.example\r\nDATA", AddressRules::FIELD);
 //! assert_eq!(smuggled, Err(PathError::Domain));
 //!
-//! let owned: ForwardPathBuf = "\"quoted local\"@[192.0.2.1]".parse().unwrap();
+//! let owned: ForwardPath<'static> = "\"quoted local\"@[192.0.2.1]".parse().unwrap();
 //! assert_eq!(owned.to_string(), "<\"quoted local\"@[192.0.2.1]>");
 //! ```
 
 mod domain;
 mod mailbox;
-mod owned;
 mod rules;
 
-pub use domain::{Domain, DomainBuf};
+pub use domain::Domain;
 pub use mailbox::Mailbox;
-pub use owned::{ForwardPathBuf, ReversePathBuf};
 pub use rules::AddressRules;
 
+use std::borrow::Cow;
 use std::fmt;
+use std::str::FromStr;
 
 /// RFC 5321, section 4.5.3.1.1: octets before the `@`.
 pub const MAX_LOCAL_PART: usize = 64;
@@ -68,12 +69,12 @@ pub enum PathError {
 
 /// The sender of a message: a mailbox, or the null path `<>` of a notification (RFC 5321, section
 /// 4.5.5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ReversePath<'i> {
     /// `<>`
     Null,
     /// `<local-part>`, which only [`AddressRules::no_domain`] allows.
-    Local(&'i str),
+    Local(Cow<'i, str>),
     /// `<local-part@domain>`
     Mailbox(Mailbox<'i>),
 }
@@ -121,7 +122,7 @@ impl<'i> ReversePath<'i> {
         match Mailbox::at_front(text, rules) {
             Ok((mailbox, rest)) => Ok((Self::Mailbox(mailbox), rest)),
             Err(error) => match local_at_front(text, rules) {
-                Some((local, rest)) => Ok((Self::Local(local), rest)),
+                Some((local, rest)) => Ok((Self::Local(Cow::Borrowed(local)), rest)),
                 None => Err(error),
             },
         }
@@ -132,12 +133,12 @@ impl<'i> ReversePath<'i> {
     /// # Errors
     ///
     /// The part of the path that these rules do not allow.
-    pub fn check(self, rules: AddressRules) -> Result<(), PathError> {
-        Self::parse(self.as_str(), rules).map(|_| ())
+    pub fn check(&self, rules: AddressRules) -> Result<(), PathError> {
+        ReversePath::parse(self.as_str(), rules).map(|_| ())
     }
 
     /// The mailbox; `None` for the null path and for a path without a domain.
-    pub const fn mailbox(self) -> Option<Mailbox<'i>> {
+    pub const fn mailbox(&self) -> Option<&Mailbox<'i>> {
         match self {
             Self::Null | Self::Local(_) => None,
             Self::Mailbox(mailbox) => Some(mailbox),
@@ -145,12 +146,12 @@ impl<'i> ReversePath<'i> {
     }
 
     /// Whether this is the null path `<>`.
-    pub const fn is_null(self) -> bool {
+    pub const fn is_null(&self) -> bool {
         matches!(self, Self::Null)
     }
 
     /// The text between the brackets; empty for the null path.
-    pub const fn as_str(self) -> &'i str {
+    pub fn as_str(&self) -> &str {
         match self {
             Self::Null => "",
             Self::Local(text) => text,
@@ -158,13 +159,22 @@ impl<'i> ReversePath<'i> {
         }
     }
 
-    /// An owned copy.
-    pub fn to_buf(self) -> ReversePathBuf {
-        ReversePathBuf(match self {
-            Self::Null => None,
-            Self::Local(text) => Some(ForwardPath::Local(text).to_buf()),
-            Self::Mailbox(mailbox) => Some(ForwardPath::Mailbox(mailbox).to_buf()),
-        })
+    /// The same path, free of the text that it was read from.
+    pub fn into_owned(self) -> ReversePath<'static> {
+        match self {
+            Self::Null => ReversePath::Null,
+            Self::Local(text) => ReversePath::Local(Cow::Owned(text.into_owned())),
+            Self::Mailbox(mailbox) => ReversePath::Mailbox(mailbox.into_owned()),
+        }
+    }
+}
+
+impl FromStr for ReversePath<'static> {
+    type Err = PathError;
+    /// Reads the text without brackets under [`AddressRules::FIELD`]; the empty text is the null
+    /// path.
+    fn from_str(text: &str) -> Result<Self, PathError> {
+        ReversePath::parse(text, AddressRules::FIELD).map(ReversePath::into_owned)
     }
 }
 
@@ -175,11 +185,11 @@ impl fmt::Display for ReversePath<'_> {
 }
 
 /// A recipient: a mailbox, or `<Postmaster>` without a domain (RFC 5321, section 4.1.1.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ForwardPath<'i> {
     /// `<Postmaster>` in any case of its letters, or with [`AddressRules::no_domain`] any local
     /// part; the text is as the peer wrote it.
-    Local(&'i str),
+    Local(Cow<'i, str>),
     /// `<local-part@domain>`
     Mailbox(Mailbox<'i>),
 }
@@ -223,7 +233,7 @@ impl<'i> ForwardPath<'i> {
             Ok((mailbox, rest)) => Ok((Self::Mailbox(mailbox), rest)),
             Err(error) => {
                 let local = postmaster_at_front(text).or_else(|| local_at_front(text, rules));
-                local.map(|(local, rest)| (Self::Local(local), rest)).ok_or(error)
+                local.map(|(local, rest)| (Self::Local(Cow::Borrowed(local)), rest)).ok_or(error)
             }
         }
     }
@@ -233,12 +243,12 @@ impl<'i> ForwardPath<'i> {
     /// # Errors
     ///
     /// The part of the path that these rules do not allow.
-    pub fn check(self, rules: AddressRules) -> Result<(), PathError> {
-        Self::parse(self.as_str(), rules).map(|_| ())
+    pub fn check(&self, rules: AddressRules) -> Result<(), PathError> {
+        ForwardPath::parse(self.as_str(), rules).map(|_| ())
     }
 
     /// The mailbox; `None` for a path without a domain, such as `<Postmaster>`.
-    pub const fn mailbox(self) -> Option<Mailbox<'i>> {
+    pub const fn mailbox(&self) -> Option<&Mailbox<'i>> {
         match self {
             Self::Local(_) => None,
             Self::Mailbox(mailbox) => Some(mailbox),
@@ -246,21 +256,27 @@ impl<'i> ForwardPath<'i> {
     }
 
     /// The text between the brackets.
-    pub const fn as_str(self) -> &'i str {
+    pub fn as_str(&self) -> &str {
         match self {
             Self::Local(text) => text,
             Self::Mailbox(mailbox) => mailbox.as_str(),
         }
     }
 
-    /// An owned copy.
-    pub fn to_buf(self) -> ForwardPathBuf {
+    /// The same path, free of the text that it was read from.
+    pub fn into_owned(self) -> ForwardPath<'static> {
         match self {
-            Self::Local(text) => ForwardPathBuf { text: text.into(), at: None },
-            Self::Mailbox(mailbox) => {
-                ForwardPathBuf { text: mailbox.text.into(), at: Some(mailbox.at) }
-            }
+            Self::Local(text) => ForwardPath::Local(Cow::Owned(text.into_owned())),
+            Self::Mailbox(mailbox) => ForwardPath::Mailbox(mailbox.into_owned()),
         }
+    }
+}
+
+impl FromStr for ForwardPath<'static> {
+    type Err = PathError;
+    /// Reads the text without brackets under [`AddressRules::FIELD`].
+    fn from_str(text: &str) -> Result<Self, PathError> {
+        ForwardPath::parse(text, AddressRules::FIELD).map(ForwardPath::into_owned)
     }
 }
 

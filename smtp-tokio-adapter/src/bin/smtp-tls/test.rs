@@ -8,7 +8,7 @@ use crate::html::{Colour, Page};
 use serde::Serialize;
 use smtp_proto::client::{Envelope, Recipient};
 use smtp_proto::route::RecipientStatus;
-use smtp_proto::wire::path::{PathError, ReversePathBuf};
+use smtp_proto::wire::path::{PathError, ReversePath};
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::rules::{OutboundConnector, OutboundConnectors};
 use smtp_tls_policy::{Host, Namespace};
@@ -61,7 +61,7 @@ pub(crate) struct Args {
     send: Option<Recipient>,
     /// The sender of the message; <> is none
     #[arg(long, value_name = "ADDRESS", default_value = "<>", value_parser = sender)]
-    from: ReversePathBuf,
+    from: ReversePath<'static>,
     #[command(flatten)]
     pub(crate) output: OutputOptions,
     #[command(flatten)]
@@ -175,13 +175,13 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
 }
 
 /// Reads a sender, with or without brackets.
-fn sender(text: &str) -> Result<ReversePathBuf, PathError> {
+fn sender(text: &str) -> Result<ReversePath<'static>, PathError> {
     text.trim_matches(['<', '>']).parse()
 }
 
 /// The domain of a recipient.
 fn domain(recipient: &Recipient) -> Result<Host, Failure> {
-    let path = recipient.path.borrow();
+    let path = &recipient.path;
     let domain = path.as_str().rsplit_once('@').map_or("", |(_, domain)| domain);
     Host::parse(domain)
         .map_err(|error| Failure::Usage(format!("--send: the domain of the address: {error}")))
@@ -241,8 +241,8 @@ async fn deliver(
     let message = bytes::Bytes::from(format!(
         "From: <{}>\r\nTo: <{}>\r\nSubject: Test of TLS for connector {}\r\n\r\n\
          This message was sent by smtp-tls to test a connector.\r\n",
-        args.from.borrow().as_str(),
-        recipient.path.borrow().as_str(),
+        args.from.as_str(),
+        recipient.path.as_str(),
         connector.name,
     ));
     let wrong = |errors: &dyn std::fmt::Display| Failure::File(errors.to_string());
@@ -259,7 +259,7 @@ async fn deliver(
         format!("{}{reply}", outcome.status)
     });
     Ok(Sent {
-        recipient: recipient.path.borrow().as_str().to_owned(),
+        recipient: recipient.path.as_str().to_owned(),
         accepted: outcome.is_some_and(|it| it.status == RecipientStatus::Delivered),
         is_refused: outcome.is_some_and(|it| matches!(it.status, RecipientStatus::Bounced(_))),
         outcome: words.unwrap_or_default(),

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use crate::html::Page;
 use serde::Serialize;
-use smtp_proto::wire::path::DomainBuf;
+use smtp_proto::wire::path::Domain;
 use smtp_tls_policy::inquiry::MailFacts;
 use smtp_tls_policy::pki::{LiveTrust, RootsId};
 use smtp_tls_policy::plan::{Attempt, Facts, HostOrigin, plan};
@@ -84,7 +84,7 @@ pub(crate) struct ProbeOptions {
     pub(crate) connect: Option<Address>,
     /// The name to give in EHLO
     #[arg(long, value_name = "NAME", default_value = "localhost.localdomain")]
-    pub(crate) name: DomainBuf,
+    pub(crate) name: Domain<'static>,
     /// Write the conversations with the time of each line to this file, to attach to a ticket: one
     /// for each version and group that is tried. It holds no message and no credentials
     #[arg(long, value_name = "FILE")]

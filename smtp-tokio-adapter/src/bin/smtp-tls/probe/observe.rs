@@ -10,7 +10,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
 use smtp_proto::fallback::TlsFailure;
 use smtp_proto::route::Manner;
-use smtp_proto::wire::path::DomainBuf;
+use smtp_proto::wire::path::Domain;
 use smtp_tls_policy::pki::TrustStore;
 use smtp_tls_policy::plan::{Facts, HostOrigin, Plan, Refusal, plan};
 use smtp_tls_policy::rules::{DaneRule, IdentityId, OutboundConnector, Posture, StsRule};
@@ -67,7 +67,7 @@ enum Offer<'a> {
 
 /// Opens connections.
 pub(crate) struct Prober {
-    pub(crate) name: DomainBuf,
+    pub(crate) name: Domain<'static>,
     pub(crate) provider: Arc<CryptoProvider>,
     pub(crate) trust: Arc<dyn TrustStore>,
     pub(crate) identities: Vec<(IdentityId, Arc<CertifiedKey>)>,
@@ -239,7 +239,7 @@ impl Prober {
                         Outcome::NoTls(failure, error.decision.reason)
                     }
                     // RFC 5321, section 4.3.2: no greeting has a code 3yz.
-                    Failure::Unwelcome { phase, reply, .. } if reply.borrow().code() >= 400 => {
+                    Failure::Unwelcome { phase, reply, .. } if reply.code() >= 400 => {
                         Outcome::Refused(format!(
                             "{address}: the server refuses this client ({phase}): {reply}"
                         ))
