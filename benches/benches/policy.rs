@@ -10,9 +10,9 @@ use pki_types::{CertificateDer, UnixTime};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SigningKey};
 use smtp_tls_policy::pki::{Crl, LiveTrust, Revocation, RootsId, Trust};
 use smtp_tls_policy::pki::{TlsaRecord, TlsaSet};
-use smtp_tls_policy::plan::{Dns, DnsStatus, Facts, HostOrigin, Plan, TlsaFact, plan};
+use smtp_tls_policy::plan::{DnsStatus, Facts, HostOrigin, Plan, TlsaFact, plan};
 use smtp_tls_policy::rules::{OutboundConnector, OutboundConnectors, Posture};
-use smtp_tls_policy::sts::{StsFact, StsPolicy};
+use smtp_tls_policy::sts::{CachedPolicy, PolicyId, PolicyText, StsAnswer};
 use smtp_tls_policy::{Domain, Host, Namespace};
 use webpki::{EndEntityCert, KeyUsage};
 
@@ -42,11 +42,16 @@ fn plans(criterion: &mut Criterion) {
     let records = ["3 1 1", "2 1 1"].map(|fields| format!("{fields} {}", "ab".repeat(32)));
     let records = records.map(|record| TlsaRecord::parse(&record).expect("a record"));
     let tlsa = TlsaFact::Found(TlsaSet::new(base, &records));
+    let text = format!("version: STSv1\nmode: enforce\nmx: {HOST}\nmax_age: 604800\n");
+    let policy = PolicyText::parse(text.as_bytes()).expect("a policy");
+    let (domain, id) = (Domain::parse("example.com"), PolicyId::parse("1"));
+    let (domain, id) = (domain.expect("a domain"), id.expect("an id"));
+    let cached = CachedPolicy::new(domain, id, UnixTime::now(), policy);
+    let sts = StsAnswer { policy: Some(cached), trouble: None };
     group.bench_function("dane and sts", |bencher| {
         bencher.iter(|| {
             let mut facts = Facts::new(&connector, &next_hop, &host, HostOrigin::Mx);
-            facts.dns = Dns { mx: DnsStatus::Secure, expanded_next_hop: None, tlsa: &tlsa };
-            facts.sts = StsFact::new(StsPolicy::Enforce { mx_matches: true });
+            (facts.mx, facts.tlsa, facts.sts) = (DnsStatus::Secure, &tlsa, &sts);
             plan(black_box(&facts))
         });
     });

@@ -18,6 +18,7 @@ use crate::pki::roots::RootsId;
 use crate::pki::tlsa::{Tlsa, TlsaRecord};
 use crate::pki::x509::CertificateField;
 use crate::plan::Plan;
+use crate::plan::facts::MessageTls;
 use crate::plan::refusal::Refusal;
 use crate::reason::ResultType;
 use crate::reason::{Reason, Status};
@@ -50,6 +51,15 @@ fn reason<M: SerializeMap>(
     map.serialize_entry("fault", reason.fault().as_str())?;
     map.serialize_entry("status", &status)?;
     map.serialize_entry("tlsrpt", &reason.tlsrpt())
+}
+
+/// Whether MAIL carries the option REQUIRETLS.
+fn requiretls(message: MessageTls) -> &'static str {
+    match message {
+        MessageTls::Default | MessageTls::Optional => "not-wanted",
+        MessageTls::Required => "needed",
+        MessageTls::RequiredOfBounce => "where-offered",
+    }
 }
 
 impl Serialize for Defect {
@@ -126,7 +136,7 @@ impl Serialize for Plan {
         map.serialize_entry("checks", self.checks())?;
         map.serialize_entry("sni", &self.sni())?;
         map.serialize_entry("yields", &self.yields())?;
-        map.serialize_entry("requiretls", &self.requiretls())?;
+        map.serialize_entry("requiretls", requiretls(self.message()))?;
         map.serialize_entry("limits", self.limits())?;
         map.serialize_entry("list-wait", &self.list_wait().as_secs_f32())?;
         map.serialize_entry("notes", self.notes())?;

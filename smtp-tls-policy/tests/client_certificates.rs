@@ -9,7 +9,7 @@ use common::*;
 use pki_types::CertificateDer;
 use rcgen::ExtendedKeyUsagePurpose;
 use rustls::ServerConnection;
-use smtp_tls_policy::judge::{InboundClient, admit, admit_handshake};
+use smtp_tls_policy::judge::{admit, admit_handshake};
 use smtp_tls_policy::pki::{Pin, Reference, RootsId, Trust, TrustStore};
 use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
 use smtp_tls_policy::rules::{
@@ -153,14 +153,7 @@ fn a_listener_judges_at_mail_what_the_handshake_showed() {
             {
                 let sender = Domain::parse(&format!("{sender}.example")).unwrap();
                 let connector = connectors.find(Some(&sender));
-                let inbound = InboundClient {
-                    connector,
-                    tls: Some(TLS),
-                    chain: &chain,
-                    trust: &*world.trust,
-                    now: now(),
-                };
-                let said = admit(&inbound)
+                let said = admit(connector, Some(TLS), &chain, &*world.trust, now())
                     .err()
                     .map(|r| (format!("{} {}", r.code(), r.status()), r.reason()));
                 let expected = expected.map(|(status, reason)| (status.to_owned(), reason));
@@ -218,8 +211,8 @@ fn ask(check: ClientCheck, trust: &Trust, shown: &CertificateDer<'static>) -> Op
     let connectors = required(check);
     let chain = [shown.clone()];
     let connector = connectors.find(None);
-    let inbound = InboundClient { connector, tls: Some(TLS), chain: &chain, trust, now: now() };
-    let reason = admit(&inbound).err().map(|refusal| refusal.reason());
+    let reason =
+        admit(connector, Some(TLS), &chain, trust, now()).err().map(|refusal| refusal.reason());
     let early = admit_handshake(&connectors, &chain, trust, now()).err();
     match reason {
         Some(Reason::ClientCertNameMismatch) => assert!(early.is_none()),

@@ -7,16 +7,15 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::LazyLock;
 
+use common::sts::StsPolicy;
 use common::*;
 use pki_types::CertificateDer;
 use smtp_tls_policy::judge::{Standing, Verdict};
 use smtp_tls_policy::pki::{Pin, RootsId, TlsaRecord, TlsaSet, Trust};
-use smtp_tls_policy::plan::{Dns, DnsStatus, Facts, HostOrigin, MessageTls, Plan, TlsaFact, plan};
+use smtp_tls_policy::plan::{DnsStatus, Facts, HostOrigin, MessageTls, Plan, TlsaFact, plan};
 use smtp_tls_policy::rules::{
     Floor, OutboundConnector, OutboundConnectors, Posture, SmartHost, StsRule, Yields,
 };
-use smtp_tls_policy::sts::PolicyText;
-use smtp_tls_policy::sts::{StsFact, StsPolicy};
 use smtp_tls_policy::{Domain, Host, Namespace, Reason, pki_types, sts, tlsrpt};
 
 /// The names of all tests below a folder: functions under an attribute `test`.
@@ -187,7 +186,7 @@ fn a_public_root_does_not_stand_in_for_the_authority_of_a_record() {
     for (data, passes) in [(of_a_stranger(2).data, false), (WORLD.public.der.to_vec(), true)] {
         let tlsa = found(HOST, TlsaRecord { usage: 2, selector: 0, matching: 0, data });
         let mut facts = Facts::new(&connector, &next_hop, &host, HostOrigin::Mx);
-        facts.dns = Dns { mx: DnsStatus::Secure, expanded_next_hop: None, tlsa: &tlsa };
+        (facts.mx, facts.tlsa) = (DnsStatus::Secure, &tlsa);
         let verdict =
             WORLD.judge(&plan(&facts).unwrap(), &[leaf.clone(), WORLD.public.der.clone()]);
         assert_eq!(verdict.is_authenticated(), passes);
@@ -206,11 +205,12 @@ fn a_good_certificate_by_mta_sts_does_not_save_one_that_dane_refuses() {
             connector.sts = sts;
             let tlsa = found(HOST, of_a_stranger(usage));
             let mut facts = Facts::new(&connector, &next_hop, &host, HostOrigin::Mx);
-            facts.sts = StsFact::new(StsPolicy::Enforce { mx_matches: true });
+            let policy = StsPolicy::Enforce { mx_matches: true }.answer(&[HOST]);
+            facts.sts = &policy;
             assert!(
                 WORLD.judge(&plan(&facts).unwrap(), std::slice::from_ref(&leaf)).is_authenticated()
             );
-            facts.dns = Dns { mx: DnsStatus::Secure, expanded_next_hop: None, tlsa: &tlsa };
+            (facts.mx, facts.tlsa) = (DnsStatus::Secure, &tlsa);
             let verdict = WORLD.judge(&plan(&facts).unwrap(), std::slice::from_ref(&leaf));
             assert_eq!(
                 (verdict.standing(), verdict.reason()),
@@ -223,14 +223,11 @@ fn a_good_certificate_by_mta_sts_does_not_save_one_that_dane_refuses() {
 /// Line 10, RFC 8461, sections 4.1 and 4.2.
 #[test]
 fn the_pattern_of_a_policy_is_no_name_of_a_certificate() {
-    let policy =
-        PolicyText::parse(b"version: STSv1\nmode: enforce\nmx: *.example.net\nmax_age: 86400\n")
-            .unwrap();
+    let policy = StsPolicy::Enforce { mx_matches: true }.answer(&["*.example.net"]);
     let (connector, next_hop, host) =
         (posture(Posture::Opportunistic), host("example.com"), host(HOST));
     let mut facts = Facts::new(&connector, &next_hop, &host, HostOrigin::Mx);
-    let mx_matches = policy.permits(host.domain().unwrap());
-    facts.sts = StsFact::new(StsPolicy::Enforce { mx_matches });
+    facts.sts = &policy;
     let plan = plan(&facts).unwrap();
     let reason = |names: &[&str]| {
         WORLD.judge(&plan, &[WORLD.public.issue(&leaf_params(names)).der]).reason()
@@ -285,7 +282,7 @@ fn what_tls_or_policy_ends_is_deferred() {
     let connector = posture(Posture::DaneOnly);
     let mut facts = Facts::new(&connector, &next_hop, &host, HostOrigin::Mx);
     for mx in [DnsStatus::Insecure, DnsStatus::Bogus, DnsStatus::Secure] {
-        facts.dns.mx = mx;
+        facts.mx = mx;
         let refusal = plan(&facts).unwrap_err();
         assert_eq!((refusal.code() / 100, refusal.status().class), (4, 4), "{refusal}");
     }
@@ -308,9 +305,9 @@ fn the_policy_domain_of_a_report() {
         trouble: None,
     };
     // Each policy of a connection that found no STARTTLS, with its `policy-domain`.
-    let reported = |facts: &Facts<'_>, answer: &sts::StsAnswer| -> Vec<(&'static str, Domain)> {
+    let reported = |facts: &Facts<'_>| -> Vec<(&'static str, Domain)> {
         let plan = plan(facts).unwrap();
-        tlsrpt::Reporting::of(facts, answer)
+        tlsrpt::Reporting::of(facts)
             .no_tls(&plan, Reason::StarttlsNotOffered, None, None, [192, 0, 2, 1].into())
             .into_iter()
             .map(|session| (session.policy.kind(), session.policy.domain().clone()))
@@ -320,22 +317,23 @@ fn the_policy_domain_of_a_report() {
     connector.smart_host = Some(SmartHost::new(mx.clone()));
     let tlsa = found("host.elsewhere.example", of_a_stranger(3));
     let mut facts = Facts::new(&connector, &next_hop, &mx, HostOrigin::Mx);
-    let none = sts::StsAnswer::default();
-    assert_eq!(reported(&facts, &none), [("no-policy-found", domain("example.com"))]);
+    assert_eq!(reported(&facts), [("no-policy-found", domain("example.com"))]);
     let answer = published(domain("example.com"));
-    facts.sts = StsFact::new(StsPolicy::Testing { mx_matches: true });
-    assert_eq!(reported(&facts, &answer), [("sts", domain("example.com"))]);
-    facts.dns = Dns { mx: DnsStatus::Secure, expanded_next_hop: None, tlsa: &tlsa };
+    facts.sts = &answer;
+    assert_eq!(reported(&facts), [("sts", domain("example.com"))]);
+    (facts.mx, facts.tlsa) = (DnsStatus::Secure, &tlsa);
     let both = [("tlsa", domain("host.elsewhere.example")), ("sts", domain("example.com"))];
-    assert_eq!(reported(&facts, &answer), both);
+    assert_eq!(reported(&facts), both);
     // The smart host is the next hop.
     facts.origin = HostOrigin::SmartHost;
-    assert_eq!(reported(&facts, &published(domain(HOST)))[1], ("sts", domain(HOST)));
+    let of_smart_host = published(domain(HOST));
+    facts.sts = &of_smart_host;
+    assert_eq!(reported(&facts)[1], ("sts", domain(HOST)));
     facts.message = MessageTls::Optional;
-    assert_eq!(reported(&facts, &answer), []);
+    assert_eq!(reported(&facts), []);
     facts.message = MessageTls::Default;
     facts.origin = HostOrigin::Literal;
-    assert_eq!(reported(&facts, &none), []);
+    assert_eq!(reported(&facts), []);
 }
 
 /// Line 24: there is no posture that looks at a certificate, refuses it, and then goes on in clear
@@ -367,10 +365,11 @@ fn two_domains_that_share_a_host() {
         ),
     ])
     .unwrap();
-    let plan_for = |domain: &str, sts| {
+    let plan_for = |domain: &str, policy: StsPolicy| {
         let next_hop = host(domain);
         let mut facts = Facts::new(connectors.find(&next_hop), &next_hop, &shared, HostOrigin::Mx);
-        facts.sts = StsFact::new(sts);
+        let sts = policy.answer(&[HOST]);
+        facts.sts = &sts;
         plan(&facts).unwrap()
     };
     let lax = plan_for("a.example", StsPolicy::None);

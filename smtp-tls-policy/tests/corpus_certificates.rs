@@ -7,7 +7,7 @@ use std::time::Duration;
 use common::{TLS, base64, corpus};
 use pki_types::{CertificateDer, UnixTime};
 use serde_json::Value;
-use smtp_tls_policy::judge::{InboundClient, Standing, admit};
+use smtp_tls_policy::judge::{Standing, admit};
 use smtp_tls_policy::pki::{CnFallback, Revocation, RootsId, Trust};
 use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
 use smtp_tls_policy::rules::{
@@ -107,15 +107,9 @@ fn client(row: &Row) -> Result<(), String> {
     let mut connector = InboundConnector::new("c", vec![Namespace::Default]);
     connector.require_tls = true;
     connector.client_certificate = ClientCertificate::Required(check);
-    admit(&InboundClient {
-        connector: &connector,
-        tls: Some(TLS),
-        chain: &row.chain,
-        trust,
-        now: row.now,
-    })
-    .map(drop)
-    .map_err(|refusal| refusal.to_string())
+    admit(&connector, Some(TLS), &row.chain, trust, row.now)
+        .map(drop)
+        .map_err(|refusal| refusal.to_string())
 }
 
 /// Compares every row.

@@ -8,7 +8,7 @@ use common::{base64, corpus};
 use pki_types::{CertificateDer, UnixTime};
 use serde_json::Value;
 use smtp_tls_policy::pki::{TlsaRecord, TlsaSet, Trust};
-use smtp_tls_policy::plan::{Dns, DnsStatus, Facts, HostOrigin, TlsaFact, plan};
+use smtp_tls_policy::plan::{DnsStatus, Facts, HostOrigin, TlsaFact, plan};
 use smtp_tls_policy::rules::{OutboundConnector, Posture};
 use smtp_tls_policy::{Host, Namespace, pki_types};
 
@@ -48,7 +48,7 @@ fn judge(row: &Value, names: &[&str], time: u64) -> Result<(), String> {
     let connector = OutboundConnector::new("c", vec![Namespace::Default], Posture::DaneOnly);
     let tlsa = TlsaFact::Found(TlsaSet::new(host.domain().unwrap().clone(), &records(row)));
     let mut facts = Facts::new(&connector, &next_hop, &host, HostOrigin::Mx);
-    facts.dns = Dns { mx: DnsStatus::Secure, expanded_next_hop: None, tlsa: &tlsa };
+    (facts.mx, facts.tlsa) = (DnsStatus::Secure, &tlsa);
     let plan = plan(&facts).map_err(|refusal| refusal.to_string())?;
     let now = UnixTime::since_unix_epoch(Duration::from_secs(time));
     let verdict = plan.judge(&chain, &Trust::empty(), now);

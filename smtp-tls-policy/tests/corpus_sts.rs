@@ -10,8 +10,7 @@ use serde_json::Value;
 use smtp_tls_policy::Domain;
 use smtp_tls_policy::TxtError;
 use smtp_tls_policy::sts::{
-    Cache, CacheLimits, Discovered, FetchError, PolicyResponse, PolicyText, StsRecord, Trouble,
-    is_text_plain,
+    Cache, Discovered, FetchError, PolicyId, PolicyText, Trouble, is_text_plain,
 };
 use smtp_tls_policy::tlsrpt;
 
@@ -55,10 +54,10 @@ fn text<'r>(row: &'r Value, key: &str) -> &'r str {
 #[test]
 fn corpus_mta_sts_txt() {
     each("mta_sts_txt", "input", |row| {
-        let found = StsRecord::find(&[[text(row, "input")]]);
+        let found = PolicyId::find(&[[text(row, "input")]]);
         match row["fields"].as_object() {
             Some(fields) => match found {
-                Ok(Some(record)) => same(record.id.as_str(), fields["id"].as_str().unwrap()),
+                Ok(Some(id)) => same(id.as_str(), fields["id"].as_str().unwrap()),
                 other => Err(format!("{other:?}")),
             },
             None => same(matches!(found, Ok(Some(_))), row["valid"].as_bool().unwrap()),
@@ -75,7 +74,7 @@ fn corpus_mta_sts_txt_lookup() {
         };
         let records: Vec<[&str; 1]> =
             records.iter().map(|record| [record.as_str().unwrap()]).collect();
-        let outcome = match StsRecord::find(&records) {
+        let outcome = match PolicyId::find(&records) {
             Ok(Some(_)) => "found",
             Ok(None) => "none",
             Err(TxtError::Several { .. }) => "multiple_records",
@@ -153,9 +152,9 @@ fn corpus_mta_sts_fetch_scenarios() {
             }
             other => panic!("{other}"),
         };
-        let mut cache = Cache::new(CacheLimits::default());
-        let record = StsRecord::find(&records);
-        let (answer, kept) = match cache.discovered(&domain, record.map_err(Into::into), now) {
+        let mut cache = Cache::new();
+        let id = PolicyId::find(&records).map_err(Trouble::Record);
+        let (answer, kept) = match cache.discovered(&domain, id, now) {
             Discovered::Done(answer) => (answer, 0),
             Discovered::UnderWay => return Err("nothing was under way".to_owned()),
             Discovered::Fetch(fetch) => {
@@ -163,14 +162,15 @@ fn corpus_mta_sts_fetch_scenarios() {
                 let body = http["body"].as_str().unwrap_or_default();
                 // The suite shows the certificates of its hosts only in their names. To judge them
                 // is the caller's part.
-                let response = match http["status"].as_u64() {
+                let policy = match http["status"].as_u64() {
                     _ if domain.as_str().starts_with("bad-cert") => Err(FetchError::Certificate),
                     None => Err(FetchError::Unreachable),
                     Some(status) => {
-                        Ok(PolicyResponse::new(status as u16, http["content_type"].as_str(), body))
+                        let content_type = http["content_type"].as_str();
+                        PolicyText::from_response(status as u16, content_type, body.as_bytes())
                     }
                 };
-                let fetched = cache.fetched(fetch, response, now);
+                let fetched = cache.fetched(fetch, policy, now);
                 (fetched.answer, fetched.changes.len())
             }
         };

@@ -11,7 +11,7 @@ use common::*;
 use pki_types::{CertificateDer, UnixTime};
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
-use smtp_tls_policy::judge::{InboundClient, Standing, Verdict, admit};
+use smtp_tls_policy::judge::{Standing, Verdict, admit};
 use smtp_tls_policy::pki::{
     Crlite, CrliteAnswer, CrliteFilters, CrliteQuery, CrliteStatus, DEFAULT_CRLITE_MAX_AGE,
     LiveTrust, MAX_SCTS, Place, Revocation, RootsId, Sct, Trust, TrustStore,
@@ -355,9 +355,9 @@ fn client_certificate_that_crlite_revokes_is_refused() {
         let mut trust = trust_in(&root);
         trust.set_crlite(Some(crlite(answer, NOW)));
         let (tls, now) = (Some(TLS), now());
-        let inbound =
-            InboundClient { connector: &connector, tls, chain: &chain, trust: &trust, now };
-        admit(&inbound).err().map(|refusal| (refusal.code(), refusal.reason()))
+        admit(&connector, tls, &chain, &trust, now)
+            .err()
+            .map(|refusal| (refusal.code(), refusal.reason()))
     };
     assert_eq!(reason(CrliteAnswer::Good), None);
     assert_eq!(reason(CrliteAnswer::Revoked), Some((554, Reason::CertRevoked)));

@@ -10,7 +10,7 @@ use rcgen::PublicKeyData;
 use smtp_tls_policy::judge::{Standing, Verdict};
 use smtp_tls_policy::pki::{MAX_TLSA_RECORDS, TlsaError, Unusable};
 use smtp_tls_policy::pki::{RootsId, TlsaRecord, TlsaSet, Trust};
-use smtp_tls_policy::plan::{Dns, DnsStatus, Facts, HostOrigin, TlsaFact, plan};
+use smtp_tls_policy::plan::{DnsStatus, Facts, HostOrigin, TlsaFact, plan};
 use smtp_tls_policy::rules::{Floor, OutboundConnector, Posture};
 use smtp_tls_policy::{Domain, Host, Namespace, Reason, pki_types};
 
@@ -230,7 +230,8 @@ impl Scene {
         let tlsa = TlsaFact::Found(TlsaSet::new(domain(self.base), &self.records));
         let expanded = self.expanded.map(domain);
         let mut facts = Facts::new(&connector, &next_hop, &host, HostOrigin::Mx);
-        facts.dns = Dns { mx: self.mx, expanded_next_hop: expanded.as_ref(), tlsa: &tlsa };
+        (facts.mx, facts.tlsa) = (self.mx, &tlsa);
+        facts.expanded_next_hop = expanded.as_ref();
         let plan = plan(&facts).unwrap();
         assert_eq!(plan.floor(), Floor::Authenticated);
         assert_eq!(plan.sni(), Some(&domain(self.base)));
@@ -562,7 +563,7 @@ fn a_set_of_which_some_hosts_have_records() {
     let floor = |tlsa: &TlsaFact| {
         let host = Host::parse(HOST).unwrap();
         let mut facts = Facts::new(&connector, &next_hop, &host, HostOrigin::Mx);
-        facts.dns = Dns { mx: DnsStatus::Secure, expanded_next_hop: None, tlsa };
+        (facts.mx, facts.tlsa) = (DnsStatus::Secure, tlsa);
         plan(&facts)
             .map(|plan| plan.floor())
             .map_err(|refusal| (refusal.reason(), refusal.ends_domain()))
@@ -580,7 +581,7 @@ fn trusted_is_not_verified() {
     let tlsa = TlsaFact::Found(TlsaSet::new(domain(HOST), &[record(3, 1, 1, b"key")]));
     let because = |mx| {
         let mut facts = Facts::new(&connector, &next_hop, &host, HostOrigin::Mx);
-        facts.dns = Dns { mx, expanded_next_hop: None, tlsa: &tlsa };
+        (facts.mx, facts.tlsa) = (mx, &tlsa);
         plan(&facts).unwrap().because().to_string()
     };
     assert_eq!(

@@ -4,30 +4,28 @@ mod common;
 
 use std::sync::LazyLock;
 
+use common::sts::StsPolicy;
 use common::table::{TABLE, section};
 use common::*;
 use pki_types::CertificateDer;
 use rcgen::ExtendedKeyUsagePurpose;
-use smtp_tls_policy::judge::{InboundClient, Standing, admit, admit_handshake};
+use smtp_tls_policy::judge::{Standing, admit, admit_handshake};
 use smtp_tls_policy::pki::{
     CnFallback, Pin, Reference, Revocation, RootsId, TlsaRecord, TlsaSet, Trust,
 };
 use std::net::Ipv4Addr;
 
-use smtp_tls_policy::inquiry::{
-    DnsAnswer, DomainAnswer, DomainInquiry, HostAnswer, HostAsk, HostInquiry, MailFacts,
-};
+use smtp_tls_policy::inquiry::{Answer, Ask, DnsAnswer, DomainInquiry, HostInquiry};
 use smtp_tls_policy::plan::Ground;
 use smtp_tls_policy::plan::{
-    Attempt, Check, Demand, Dns, DnsStatus, Facts, HostOrigin, MessageTls, Plan, Refusal,
-    Requiretls, TlsaFact, plan,
+    Attempt, Check, Demand, DnsStatus, Facts, HostOrigin, MessageTls, Plan, Refusal, TlsaFact, plan,
 };
 use smtp_tls_policy::rules::{
     ClientCertificate, ClientCheck, DaneRule, Floor, InboundConnector, InboundConnectors,
     OptionalTls, OutboundConnector, OutboundConnectors, Posture, SmartHost, StsRule, Weight, Yield,
     Yields,
 };
-use smtp_tls_policy::sts::{StsFailure, StsPolicy};
+use smtp_tls_policy::sts::StsAnswer;
 use smtp_tls_policy::{Domain, Host, Namespace, Reason, pki_types};
 
 fn connector(name: &str) -> OutboundConnector {
@@ -125,8 +123,7 @@ fn plans() {
             .checks()
             .iter()
             .flat_map(|check| match check {
-                Check::Pkix(pkix) => &pkix.names.references[..],
-                Check::Dane(dane) => &dane.names.references[..],
+                Check::Pkix { names, .. } | Check::Dane { names, .. } => &names.references[..],
                 Check::Pinned { .. } => &[],
             })
             .map(Reference::to_string)
@@ -275,8 +272,8 @@ fn policies() {
                 Some(other) => panic!("{other}"),
             };
             let mut facts = Facts::new(&connector, &next_hop, &host, origin);
-            facts.dns = Dns { mx, expanded_next_hop: None, tlsa: &tlsa };
-            facts.sts.policy = match given.of("sts") {
+            (facts.mx, facts.tlsa) = (mx, &tlsa);
+            let policy = match given.of("sts") {
                 None => StsPolicy::None,
                 Some("enforce") => StsPolicy::Enforce { mx_matches: true },
                 Some("enforce-other") => StsPolicy::Enforce { mx_matches: false },
@@ -284,12 +281,17 @@ fn policies() {
                 Some("testing-other") => StsPolicy::Testing { mx_matches: false },
                 Some(other) => panic!("{other}"),
             };
-            facts.sts.failure = given.of("sts-failure").map(|failure| match failure {
-                "fetch" => StsFailure::Fetch,
-                "invalid" => StsFailure::Invalid,
-                "webpki" => StsFailure::WebPki,
+            let trouble = given.of("sts-failure").map(|failure| match failure {
+                "fetch" => sts::UNREACHABLE,
+                "invalid" => sts::INVALID,
+                "webpki" => sts::CERTIFICATE,
                 other => panic!("{other}"),
             });
+            let sts = StsAnswer {
+                trouble,
+                ..policy.answer(&[host.domain().map_or("mx.example", Domain::as_str)])
+            };
+            facts.sts = &sts;
             facts.message = match given.of("message") {
                 None => MessageTls::new(false, false, false),
                 Some("requiretls") => MessageTls::new(true, false, true),
@@ -315,19 +317,14 @@ fn policies() {
                     let wanted = if *posture == "none" { "" } else { reported };
                     assert_eq!(notes.join(" "), wanted, "{at}");
                     let has_dane =
-                        plan.checks().iter().any(|check| matches!(check, Check::Dane(_)));
+                        plan.checks().iter().any(|check| matches!(check, Check::Dane { .. }));
                     let sni = match plan.attempt() {
                         Attempt::Clear => None,
                         _ if has_dane => Some(base.as_str()),
                         _ => host.domain().map(Domain::as_str),
                     };
                     assert_eq!(plan.sni().map(Domain::as_str), sni, "{at}");
-                    let option = match given.of("message") {
-                        Some("requiretls") => Requiretls::Needed,
-                        Some("bounce") => Requiretls::WhereOffered,
-                        _ => Requiretls::NotWanted,
-                    };
-                    assert_eq!(plan.requiretls(), option, "{at}");
+                    assert_eq!(plan.message(), facts.message, "{at}");
                 }
             }
         }
@@ -341,9 +338,9 @@ fn summary(plan: &Plan) -> String {
         .iter()
         .filter(|check| check.weight() == Weight::Refuse)
         .map(|check| match check {
-            Check::Pkix(pkix) if pkix.names.cn == CnFallback::Never => "sts",
-            Check::Pkix(_) => "pkix",
-            Check::Dane(_) => "dane",
+            Check::Pkix { names, .. } if names.cn == CnFallback::Never => "sts",
+            Check::Pkix { .. } => "pkix",
+            Check::Dane { .. } => "dane",
             Check::Pinned { .. } => "pin",
         })
         .collect();
@@ -385,10 +382,10 @@ fn sending() {
                 _ => Facts::new(&connector, &next_hop, &host, HostOrigin::Mx),
             };
             if *posture == "dane-only" {
-                facts.dns = Dns { mx: DnsStatus::Secure, expanded_next_hop: None, tlsa: &tlsa };
+                (facts.mx, facts.tlsa) = (DnsStatus::Secure, &tlsa);
             }
             if rule == "S14" {
-                facts.dns.mx = DnsStatus::Secure;
+                facts.mx = DnsStatus::Secure;
                 facts.message = MessageTls::Required;
             }
             let plan = match plan(&facts) {
@@ -502,13 +499,7 @@ fn receiving() {
                 (format!("{} {}", refusal.code(), refusal.status()), refusal.reason().code())
             }
         };
-        let admitted = admit(&InboundClient {
-            connector: &connector,
-            tls: (tls == "tls").then_some(TLS),
-            chain: &chain,
-            trust: &trust,
-            now: now(),
-        });
+        let admitted = admit(&connector, (tls == "tls").then_some(TLS), &chain, &trust, now());
         assert_eq!(said(admitted.map(drop)), (at_mail.to_owned(), reason), "{at}");
         if tls == "clear" {
             assert_eq!(at_handshake, "-", "{at}");
@@ -534,8 +525,8 @@ fn search() {
     let connector = OutboundConnector::new("c", vec![Namespace::Default], Posture::Opportunistic);
     let (next_hop, host) =
         (Host::parse("example.com").unwrap(), Host::parse("mx.example.net").unwrap());
-    let mut domain = DomainInquiry::new(MailFacts::new(&connector, &next_hop));
-    domain.answer(DomainAnswer::Mx(DnsAnswer::none(DnsStatus::Secure)));
+    let mut domain = DomainInquiry::new(&connector, &next_hop);
+    domain.answer(Answer::Mx(DnsAnswer::none(DnsStatus::Secure)));
     let domain = domain.finish().unwrap();
     for row in rows {
         let [rule, addresses, alias, questions, found] = row[..] else { panic!("{row:?}") };
@@ -544,21 +535,21 @@ fn search() {
         let mut ipv4 = DnsAnswer::new(status(addresses), vec![Ipv4Addr::LOCALHOST]);
         ipv4.alias = alias;
         let ipv6 = DnsAnswer::none(status(addresses));
-        inquiry.answer(HostAnswer::Addresses(ipv4, ipv6));
+        inquiry.answer(Answer::Addresses(ipv4, ipv6));
         for question in questions.split("; ").filter(|question| !question.is_empty()) {
             let (question, answer) = question.split_once(": ").unwrap();
             let status = status(answer);
             let (asked, answer) = match inquiry.ask().expect("a question") {
-                HostAsk::Cname(owner) => (format!("cname {owner}"), HostAnswer::Cname(status)),
-                HostAsk::Tlsa(owner) => {
+                Ask::Cname(owner) => (format!("cname {owner}"), Answer::Cname(status)),
+                Ask::Tlsa(owner) => {
                     let base = owner.strip_prefix("_25._tcp.").unwrap();
                     let record =
                         TlsaRecord { usage: 3, selector: 1, matching: 1, data: vec![0; 32] };
                     let records = if answer.ends_with("records") { vec![record] } else { vec![] };
-                    let answer = HostAnswer::Tlsa(DnsAnswer::new(status, records));
+                    let answer = Answer::Tlsa(DnsAnswer::new(status, records));
                     (format!("tlsa {base}"), answer)
                 }
-                HostAsk::Addresses(_) => panic!("asked twice"),
+                Ask::Mx(_) | Ask::Sts(_) | Ask::Addresses { .. } => panic!("asked again"),
             };
             assert_eq!(asked, question, "{rule}");
             inquiry.answer(answer);

@@ -2,9 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use smtp_tls_policy::inquiry::{
-    DnsAnswer, DomainAnswer, DomainInquiry, HostAnswer, HostInquiry, MailFacts, Prepared,
-};
+use smtp_tls_policy::inquiry::{Answer, Ask, DnsAnswer, DomainInquiry, HostInquiry, Prepared};
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::rules::{
     Config, ConnectorErrorKind, Families, OutboundConnector, OutboundConnectors, Posture,
@@ -27,12 +25,13 @@ fn prepared(
 ) -> Option<Prepared> {
     let connector = connector(families);
     let (domain, host) = (Host::parse("a.example").unwrap(), Host::parse("mx.example").unwrap());
-    let mut inquiry = DomainInquiry::new(MailFacts::new(&connector, &domain));
-    inquiry.answer(DomainAnswer::Mx(DnsAnswer::none(DnsStatus::Insecure)));
+    let mut inquiry = DomainInquiry::new(&connector, &domain);
+    inquiry.answer(Answer::Mx(DnsAnswer::none(DnsStatus::Insecure)));
     let domain = inquiry.finish().unwrap();
     let mut inquiry = HostInquiry::new(&domain, &host);
-    assert_eq!(inquiry.families(), families);
-    inquiry.answer(HostAnswer::Addresses(ipv4, ipv6));
+    let asked = Ask::Addresses { host: host.domain().unwrap(), families };
+    assert_eq!(inquiry.ask(), Some(asked));
+    inquiry.answer(Answer::Addresses(ipv4, ipv6));
     inquiry.finish().ok()
 }
 
@@ -75,11 +74,11 @@ fn failed_lookup_of_a_family_that_is_not_dialled_is_ignored() {
     // TLSA records are asked for, because the addresses are signed.
     let connector = connector(Families::Ipv4Only);
     let (domain, host) = (Host::parse("a.example").unwrap(), Host::parse("mx.example").unwrap());
-    let mut inquiry = DomainInquiry::new(MailFacts::new(&connector, &domain));
-    inquiry.answer(DomainAnswer::Mx(DnsAnswer::none(DnsStatus::Secure)));
+    let mut inquiry = DomainInquiry::new(&connector, &domain);
+    inquiry.answer(Answer::Mx(DnsAnswer::none(DnsStatus::Secure)));
     let domain = inquiry.finish().unwrap();
     let mut inquiry = HostInquiry::new(&domain, &host);
-    inquiry.answer(HostAnswer::Addresses(ipv4, failed));
+    inquiry.answer(Answer::Addresses(ipv4, failed));
     assert!(inquiry.ask().is_some());
 }
 
@@ -87,7 +86,7 @@ fn failed_lookup_of_a_family_that_is_not_dialled_is_ignored() {
 fn address_literal_of_a_family_that_is_not_dialled_has_no_address() {
     let connector = connector(Families::Ipv6Only);
     let literal = Host::parse("192.0.2.1").unwrap();
-    let domain = DomainInquiry::new(MailFacts::new(&connector, &literal)).finish().unwrap();
+    let domain = DomainInquiry::new(&connector, &literal).finish().unwrap();
     assert_eq!(HostInquiry::new(&domain, &literal).finish().unwrap().addresses, [] as [IpAddr; 0]);
 }
 

@@ -5,25 +5,22 @@ mod common;
 
 use std::sync::{Arc, LazyLock};
 
+use common::sts::StsPolicy;
 use common::*;
 use pki_types::CertificateDer;
-use smtp_tls_policy::inquiry::{
-    DnsAnswer, DomainAnswer, DomainAsk, DomainInquiry, HostAnswer, HostInquiry, MailFacts,
-    NotDialled,
-};
-use smtp_tls_policy::judge::{InboundClient, ShownTls, Standing, admit};
+use smtp_tls_policy::inquiry::{Answer, Ask, DnsAnswer, DomainInquiry, HostInquiry, NotDialled};
+use smtp_tls_policy::judge::{ShownTls, Standing, admit};
 use smtp_tls_policy::pki::{
     CnFallback, Pin, Reference, Revocation, RootsId, TlsaRecord, TlsaSet, Trust, TrustStore,
 };
 use smtp_tls_policy::plan::{
-    Attempt, Dns, DnsStatus, Facts, HopEnding, HostOrigin, MessageTls, Plan, TlsaFact, explain,
-    plan,
+    Attempt, DnsStatus, Facts, HopEnding, HostOrigin, MessageTls, Plan, TlsaFact, explain, plan,
 };
 use smtp_tls_policy::rules::{
     ClientCertificate, ClientCheck, ConnectorErrorKind, Floor, IdentityId, InboundConnector,
     OutboundConnector, OutboundConnectors, Posture, TlsLimits, Yield, Yields,
 };
-use smtp_tls_policy::sts::{StsAnswer, StsFact, StsFailure, StsPolicy};
+use smtp_tls_policy::sts::StsAnswer;
 use smtp_tls_policy::tls::{ClientTls, TlsConfigError, is_local_fault};
 use smtp_tls_policy::{Fault, Host, Namespace, Reason, pki_types};
 
@@ -200,19 +197,19 @@ fn outcome(reason: Reason, given: &str, posture: &str) -> String {
         Reason::MxInsecure | Reason::RequiretlsMxInsecure => DnsStatus::Insecure,
         _ => DnsStatus::Secure,
     };
-    facts.dns = Dns { mx, expanded_next_hop: None, tlsa: &records };
+    (facts.mx, facts.tlsa) = (mx, &records);
     if matches!(reason, Reason::RequiretlsUnsupported | Reason::RequiretlsMxInsecure) {
         facts.message = MessageTls::Required;
     }
-    let failed = |failure| StsFact::new(StsPolicy::None).with_failure(failure);
-    facts.sts = match reason {
-        Reason::StsFetchFailed => failed(StsFailure::Fetch),
-        Reason::StsPolicyInvalid => failed(StsFailure::Invalid),
-        Reason::StsWebpkiInvalid => failed(StsFailure::WebPki),
-        Reason::StsLocalFault => failed(StsFailure::Local),
-        Reason::StsMxMismatch => StsFact::new(StsPolicy::Enforce { mx_matches: false }),
-        _ => StsFact::new(StsPolicy::None),
+    let sts = match reason {
+        Reason::StsFetchFailed => sts::failed(sts::UNREACHABLE),
+        Reason::StsPolicyInvalid => sts::failed(sts::INVALID),
+        Reason::StsWebpkiInvalid => sts::failed(sts::CERTIFICATE),
+        Reason::StsLocalFault => sts::failed(sts::LOCAL),
+        Reason::StsMxMismatch => StsPolicy::Enforce { mx_matches: false }.answer(&[]),
+        _ => StsAnswer::default(),
     };
+    facts.sts = &sts;
     let plan = match plan(&facts) {
         Ok(plan) if reason == Reason::RememberedBroken => plan.remembering_broken(),
         Ok(plan) => plan,
@@ -290,16 +287,14 @@ fn outcome(reason: Reason, given: &str, posture: &str) -> String {
 
 /// What becomes of the mail if the addresses of the host cannot be looked up.
 fn without_addresses(connector: &OutboundConnector, host: &Host, reason: Reason) -> String {
-    let inquiry = DomainInquiry::new(MailFacts::new(connector, host));
-    let domain = inquiry.resolve(|ask| match ask {
-        DomainAsk::Mx(_) => DomainAnswer::Mx(DnsAnswer::none(DnsStatus::Secure)),
-        DomainAsk::Sts(_) => DomainAnswer::Sts(StsAnswer::default()),
-    });
-    let domain = domain.unwrap();
-    let failed = HostInquiry::new(&domain, host).resolve(|_| {
-        let (ipv4, ipv6) = (DnsAnswer::none(DnsStatus::Failed), DnsAnswer::none(DnsStatus::Failed));
-        HostAnswer::Addresses(ipv4, ipv6)
-    });
+    let answer = |ask: Ask<'_>| match ask {
+        Ask::Mx(_) => Answer::Mx(DnsAnswer::none(DnsStatus::Secure)),
+        Ask::Sts(_) => Answer::Sts(StsAnswer::default()),
+        Ask::Addresses { .. } => Answer::addresses(DnsStatus::Failed, []),
+        Ask::Cname(_) | Ask::Tlsa(_) => panic!("{ask:?}"),
+    };
+    let domain = DomainInquiry::new(connector, host).resolve(answer).unwrap();
+    let failed = HostInquiry::new(&domain, host).resolve(answer);
     let NotDialled { refusal, session, .. } = failed.unwrap_err();
     assert_eq!((refusal.reason(), session), (reason, None));
     let what = if refusal.ends_domain() { "stop" } else { "next" };
@@ -333,8 +328,7 @@ fn received(reason: Reason, given: &str) -> String {
         connector.require_tls = true;
         connector.tls = TlsLimits::post_quantum();
         let (chain, trust, tls) = (&[], &Trust::empty(), Some(shown(reason)));
-        let refusal =
-            admit(&InboundClient { connector: &connector, tls, chain, trust, now: now() });
+        let refusal = admit(&connector, tls, chain, trust, now());
         let refusal = refusal.unwrap_err();
         assert_eq!(refusal.reason(), reason);
         return format!("{} {}", refusal.code(), refusal.status());
@@ -357,14 +351,7 @@ fn received(reason: Reason, given: &str) -> String {
     check.cn = CnFallback::Never;
     check.revocation = world.revocation;
     connector.client_certificate = ClientCertificate::Required(check);
-    let inbound = InboundClient {
-        connector: &connector,
-        tls: tls.then_some(TLS),
-        chain: &world.chain,
-        trust: &world.trust,
-        now: now(),
-    };
-    match admit(&inbound) {
+    match admit(&connector, tls.then_some(TLS), &world.chain, &world.trust, now()) {
         Ok(_) => "ok".to_owned(),
         Err(refusal) => {
             assert_eq!(refusal.reason(), reason);

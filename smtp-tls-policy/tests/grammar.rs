@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use proptest::prelude::*;
 use proptest::sample::select;
-use smtp_tls_policy::sts::{PolicyText, StsRecord};
+use smtp_tls_policy::sts::{PolicyId, PolicyText};
 use smtp_tls_policy::tlsrpt;
 
 /// From a place in a text to all places where the rule may end.
@@ -244,11 +244,11 @@ proptest! {
         // White space at the end of the record is taken beyond the grammar.
         let trimmed = text.trim_end_matches([' ', '\t']);
         let expected = matches(&sts_record(), trimmed.as_bytes()) && has_id;
-        let read = StsRecord::find(&[[&text]]);
+        let read = PolicyId::find(&[[&text]]);
         prop_assert_eq!(matches!(read, Ok(Some(_))), expected, "{:?}: {:?}", text, read);
         // Where the strings of a record are parted says nothing.
         let (start, rest) = text.split_at(text.char_indices().nth(text.chars().count() / 2).map_or(0, |(at, _)| at));
-        prop_assert_eq!(StsRecord::find(&[[start, rest]]), read);
+        prop_assert_eq!(PolicyId::find(&[[start, rest]]), read);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use smtp_tls_policy::inquiry::*;
 use smtp_tls_policy::pki::TlsaRecord;
 use smtp_tls_policy::plan::DnsStatus::{Bogus, Failed, Indeterminate, Insecure, Secure};
 use smtp_tls_policy::plan::{Attempt, DnsStatus, Ground, MessageTls};
-use smtp_tls_policy::rules::{DaneRule, Floor, OutboundConnector, Posture, SmartHost};
+use smtp_tls_policy::rules::{DaneRule, Families, Floor, OutboundConnector, Posture, SmartHost};
 use smtp_tls_policy::sts::{CachedPolicy, PolicyId, PolicyText, StsAnswer};
 use smtp_tls_policy::{Domain, Host, Namespace, Reason, ResultType, pki_types::UnixTime};
 
@@ -73,17 +73,33 @@ impl World {
         }
     }
 
+    /// A question in words, and its answer.
+    fn answer(&self, ask: Ask<'_>) -> (String, Answer) {
+        match ask {
+            Ask::Mx(name) => (format!("MX {name}"), Answer::Mx(self.mx.clone())),
+            Ask::Sts(name) => (format!("STS {name}"), Answer::Sts(self.sts.clone())),
+            Ask::Addresses { host, families } => {
+                assert_eq!(families, Families::Both);
+                let answer = Answer::Addresses(self.ipv4.clone(), self.ipv6.clone());
+                (format!("A+AAAA {host}"), answer)
+            }
+            Ask::Cname(name) => (format!("CNAME {name}"), Answer::Cname(self.cname)),
+            Ask::Tlsa(owner) => {
+                let answer = self.tlsa.iter().find(|(name, _)| owner.ends_with(name));
+                let answer = answer.map(|(_, answer)| answer.clone());
+                let answer = answer.unwrap_or(DnsAnswer::none(self.mx.status));
+                (format!("TLSA {owner}"), Answer::Tlsa(answer))
+            }
+        }
+    }
+
     /// The questions of a whole delivery to one host, and the outcome.
-    fn run(&self, mail: MailFacts<'_>) -> (Vec<String>, Result<Prepared, NotDialled>) {
+    fn run(&self, inquiry: &DomainInquiry<'_>) -> (Vec<String>, Result<Prepared, NotDialled>) {
         let mut asked = Vec::new();
-        let mut inquiry = DomainInquiry::new(mail);
+        let mut inquiry = inquiry.clone();
         while let Some(ask) = inquiry.ask() {
-            let (question, answer) = match ask {
-                DomainAsk::Mx(name) => (format!("MX {name}"), DomainAnswer::Mx(self.mx.clone())),
-                DomainAsk::Sts(name) => {
-                    (format!("STS {name}"), DomainAnswer::Sts(self.sts.clone()))
-                }
-            };
+            assert!(matches!(ask, Ask::Mx(_) | Ask::Sts(_)), "{ask:?}");
+            let (question, answer) = self.answer(ask);
             asked.push(question);
             inquiry.answer(answer);
             assert!(asked.len() <= 2, "{asked:?}");
@@ -104,19 +120,8 @@ impl World {
         let before = asked.len();
         let mut inquiry = HostInquiry::new(&facts, &host);
         while let Some(ask) = inquiry.ask() {
-            let (question, answer) = match ask {
-                HostAsk::Addresses(name) => (
-                    format!("A+AAAA {name}"),
-                    HostAnswer::Addresses(self.ipv4.clone(), self.ipv6.clone()),
-                ),
-                HostAsk::Cname(name) => (format!("CNAME {name}"), HostAnswer::Cname(self.cname)),
-                HostAsk::Tlsa(owner) => {
-                    let answer = self.tlsa.iter().find(|(name, _)| owner.ends_with(name));
-                    let answer = answer.map(|(_, answer)| answer.clone());
-                    let answer = answer.unwrap_or(DnsAnswer::none(self.mx.status));
-                    (format!("TLSA {owner}"), HostAnswer::Tlsa(answer))
-                }
-            };
+            assert!(!matches!(ask, Ask::Mx(_) | Ask::Sts(_)), "{ask:?}");
+            let (question, answer) = self.answer(ask);
             asked.push(question);
             inquiry.answer(answer);
             // Addresses, CNAME, and one TLSA question; or addresses and two TLSA questions.
@@ -127,7 +132,7 @@ impl World {
 
     fn deliver(&self, posture: Posture) -> (Vec<String>, Result<Prepared, NotDialled>) {
         let connector = connector(posture);
-        self.run(MailFacts::new(&connector, &host(DOMAIN)))
+        self.run(&DomainInquiry::new(&connector, &host(DOMAIN)))
     }
 }
 
@@ -149,7 +154,8 @@ fn base(outcome: &Result<Prepared, NotDialled>) -> Option<String> {
 
 #[test]
 fn p1_policy_lookup_that_failed_asks_nothing_and_defers() {
-    let (asked, outcome) = World::new(Secure).run(MailFacts::policy_unavailable(&host(DOMAIN)));
+    let (asked, outcome) =
+        World::new(Secure).run(&DomainInquiry::policy_unavailable(&host(DOMAIN)));
     assert_eq!(asked, [""; 0]);
     let reason = Some(Reason::PolicyUnavailable);
     assert_eq!((refused(&outcome).0, refused(&outcome).1), (reason, "4.7.5".to_owned()));
@@ -177,7 +183,7 @@ fn p3_tlsa_records_after_insecure_mx_count_unless_the_connector_wants_secure_mx(
 
     let mut careful = connector(Posture::Opportunistic);
     careful.dane = DaneRule::SecureMx;
-    let (asked, outcome) = world.run(MailFacts::new(&careful, &host(DOMAIN)));
+    let (asked, outcome) = world.run(&DomainInquiry::new(&careful, &host(DOMAIN)));
     assert_eq!(base(&outcome), None);
     assert_eq!(asked, ["MX example.com", "STS example.com", "A+AAAA mx.example.net"]);
 
@@ -252,12 +258,11 @@ fn p4b_failed_family_delays_only_where_the_other_one_is_secure() {
 fn p4b_knob_uses_the_validated_family_and_its_tlsa_records() {
     let connector = connector(Posture::Deterministic);
     let domain = host(DOMAIN);
-    let mut mail = MailFacts::new(&connector, &domain);
-    mail.failed_family = FailedFamily::IsSkipped;
+    let mail = DomainInquiry::new(&connector, &domain).skipping_failed_family();
     let mut world = World::new(Secure);
     world.ipv6 = DnsAnswer::none(Bogus);
     world.tlsa = vec![(HOST, DnsAnswer::new(Secure, vec![usable()]))];
-    let (_, outcome) = world.run(mail);
+    let (_, outcome) = world.run(&mail);
     assert_eq!(base(&outcome), Some(HOST.to_owned()));
     assert_eq!(outcome.unwrap().addresses.len(), 1);
 }
@@ -413,34 +418,32 @@ fn p15_policy_in_testing_is_recorded_only() {
 fn p16_tls_required_no_is_not_stopped_by_published_policies() {
     let connector = connector(Posture::Opportunistic);
     let domain = host(DOMAIN);
-    let mut mail = MailFacts::new(&connector, &domain);
-    mail.message = MessageTls::Optional;
+    let mail = DomainInquiry::new(&connector, &domain).with_message(MessageTls::Optional);
     let mut world = World { sts: sts("enforce", "other.example.net"), ..World::new(Secure) };
     world.tlsa = vec![(HOST, DnsAnswer::none(Failed))];
-    assert_eq!(world.run(mail).1.unwrap().plan.floor(), Floor::Plaintext);
+    assert_eq!(world.run(&mail).1.unwrap().plan.floor(), Floor::Plaintext);
     // Neither does a failed family: DANE is not in force for this message.
     world.ipv6 = DnsAnswer::none(Bogus);
-    assert!(world.run(mail).1.is_ok());
+    assert!(world.run(&mail).1.is_ok());
 }
 
 #[test]
 fn p17_requiretls_needs_secure_mx_or_a_policy_that_lists_the_host() {
     let connector = connector(Posture::Opportunistic);
     let domain = host(DOMAIN);
-    let mut mail = MailFacts::new(&connector, &domain);
-    mail.message = MessageTls::Required;
+    let mail = DomainInquiry::new(&connector, &domain).with_message(MessageTls::Required);
     let mut world = World::new(Insecure);
-    let (reason, status, _) = refused(&world.run(mail).1);
+    let (reason, status, _) = refused(&world.run(&mail).1);
     assert_eq!((reason, status.as_str()), (Some(Reason::RequiretlsMxInsecure), "5.7.10"));
     world.sts = sts("testing", HOST);
-    assert_eq!(world.run(mail).1.unwrap().plan.floor(), Floor::Authenticated);
+    assert_eq!(world.run(&mail).1.unwrap().plan.floor(), Floor::Authenticated);
 }
 
 #[test]
 fn p18_address_literal_asks_nothing() {
     let connector = connector(Posture::Opportunistic);
     let literal = host("[192.0.2.1]");
-    let (asked, outcome) = World::new(Secure).run(MailFacts::new(&connector, &literal));
+    let (asked, outcome) = World::new(Secure).run(&DomainInquiry::new(&connector, &literal));
     assert_eq!(asked, [""; 0]);
     let prepared = outcome.unwrap();
     assert_eq!(prepared.addresses, ["192.0.2.1".parse::<IpAddr>().unwrap()]);
@@ -453,7 +456,7 @@ fn smart_host_asks_for_no_mx_and_uses_its_own_port() {
     let mut smart_host = SmartHost::new(host("_relay.example.net"));
     (smart_host.port, smart_host.secure) = (2525, true);
     connector.smart_host = Some(smart_host);
-    let (asked, outcome) = World::new(Secure).run(MailFacts::new(&connector, &host(DOMAIN)));
+    let (asked, outcome) = World::new(Secure).run(&DomainInquiry::new(&connector, &host(DOMAIN)));
     let expected = [
         "STS _relay.example.net",
         "A+AAAA _relay.example.net",
@@ -472,8 +475,8 @@ fn domain_that_does_not_exist_or_has_a_null_mx_asks_for_no_policy() {
         (DnsAnswer::no_such_name(Secure), MailHosts::NoSuchDomain),
         (DnsAnswer::new(Insecure, vec![null.clone()]), MailHosts::Mx(vec![null])),
     ] {
-        let mut inquiry = DomainInquiry::new(MailFacts::new(&connector, &domain));
-        inquiry.answer(DomainAnswer::Mx(mx));
+        let mut inquiry = DomainInquiry::new(&connector, &domain);
+        inquiry.answer(Answer::Mx(mx));
         assert_eq!(inquiry.ask(), None);
         assert_eq!(inquiry.finish().unwrap().hosts(), &hosts);
     }
@@ -492,12 +495,12 @@ fn host_without_an_address_asks_for_no_tlsa_records() {
 fn inquiry_that_is_given_up_has_failed() {
     let connector = connector(Posture::Opportunistic);
     let next_hop = host(DOMAIN);
-    let inquiry = DomainInquiry::new(MailFacts::new(&connector, &next_hop));
+    let inquiry = DomainInquiry::new(&connector, &next_hop);
     let refused = inquiry.finish().unwrap_err();
     assert_eq!(refused.refusal.reason(), Reason::MxLookupFailed);
 
-    let mut inquiry = DomainInquiry::new(MailFacts::new(&connector, &next_hop));
-    inquiry.answer(DomainAnswer::Mx(mx(Secure)));
+    let mut inquiry = DomainInquiry::new(&connector, &next_hop);
+    inquiry.answer(Answer::Mx(mx(Secure)));
     let facts = inquiry.finish().unwrap();
     let inquiry = HostInquiry::new(&facts, &host(HOST));
     let refused = inquiry.finish().unwrap_err();
@@ -505,7 +508,7 @@ fn inquiry_that_is_given_up_has_failed() {
     assert_eq!((refused.refusal.reason(), refused.refusal.status().to_string()), expected);
     let mut inquiry = HostInquiry::new(&facts, &host(HOST));
     let addresses = DnsAnswer::new(Secure, vec![Ipv4Addr::LOCALHOST]);
-    inquiry.answer(HostAnswer::Addresses(addresses, DnsAnswer::none(Secure)));
+    inquiry.answer(Answer::Addresses(addresses, DnsAnswer::none(Secure)));
     let refused = inquiry.finish().unwrap_err();
     assert_eq!(refused.refusal.reason(), Reason::TlsaLookupFailed);
 }
@@ -564,9 +567,9 @@ proptest! {
     ) {
         let connector = connector(posture);
         let next_hop = host(DOMAIN);
-        let mail = MailFacts::new(&connector, &next_hop);
-        let (asked, outcome) = world.run(mail);
-        let again = world.run(mail);
+        let mail = DomainInquiry::new(&connector, &next_hop);
+        let (asked, outcome) = world.run(&mail);
+        let again = world.run(&mail);
         prop_assert_eq!(&asked, &again.0);
         prop_assert_eq!(format!("{outcome:?}"), format!("{:?}", again.1));
         if let Err(refused) = &outcome {
@@ -574,12 +577,12 @@ proptest! {
         }
 
         // The same answers by hand, with answers that no question asked for between them.
-        let mut inquiry = DomainInquiry::new(mail);
-        inquiry.answer(DomainAnswer::Sts(sts("enforce", "stray.example")));
-        inquiry.answer(DomainAnswer::Mx(world.mx.clone()));
-        inquiry.answer(DomainAnswer::Mx(DnsAnswer::none(Failed)));
-        inquiry.answer(DomainAnswer::Sts(world.sts.clone()));
-        inquiry.answer(DomainAnswer::Sts(StsAnswer::default()));
+        let mut inquiry = mail.clone();
+        inquiry.answer(Answer::Sts(sts("enforce", "stray.example")));
+        inquiry.answer(Answer::Mx(world.mx.clone()));
+        inquiry.answer(Answer::Mx(DnsAnswer::none(Failed)));
+        inquiry.answer(Answer::Sts(world.sts.clone()));
+        inquiry.answer(Answer::Sts(StsAnswer::default()));
         let Ok(facts) = inquiry.finish() else {
             prop_assert!(outcome.is_err());
             return Ok(());
@@ -589,26 +592,27 @@ proptest! {
         loop {
             let asks = match inquiry.ask() {
                 None => None,
-                Some(HostAsk::Addresses(_)) => Some(0),
-                Some(HostAsk::Cname(_)) => Some(1),
-                Some(HostAsk::Tlsa(owner)) => Some(if owner.ends_with(HOST) { 2 } else { 3 }),
+                Some(Ask::Addresses { .. }) => Some(0),
+                Some(Ask::Cname(_)) => Some(1),
+                Some(Ask::Tlsa(owner)) => Some(if owner.ends_with(HOST) { 2 } else { 3 }),
+                Some(Ask::Mx(_) | Ask::Sts(_)) => panic!("asked of a host"),
             };
             if let Some((kind, status)) = strays.next() {
                 let is_answer = matches!((asks, kind), (Some(0), 0) | (Some(1), 1) | (Some(2 | 3), 2 | 3));
                 if !is_answer {
                     inquiry.answer(match kind {
-                        0 => HostAnswer::Addresses(DnsAnswer::none(status), DnsAnswer::none(status)),
-                        1 => HostAnswer::Cname(status),
-                        _ => HostAnswer::Tlsa(DnsAnswer::new(status, vec![unusable()])),
+                        0 => Answer::Addresses(DnsAnswer::none(status), DnsAnswer::none(status)),
+                        1 => Answer::Cname(status),
+                        _ => Answer::Tlsa(DnsAnswer::new(status, vec![unusable()])),
                     });
                 }
             }
             inquiry.answer(match asks {
                 None => break,
-                Some(0) => HostAnswer::Addresses(world.ipv4.clone(), world.ipv6.clone()),
-                Some(1) => HostAnswer::Cname(world.cname),
-                Some(2) => HostAnswer::Tlsa(world.tlsa[0].1.clone()),
-                Some(_) => HostAnswer::Tlsa(world.tlsa[1].1.clone()),
+                Some(0) => Answer::Addresses(world.ipv4.clone(), world.ipv6.clone()),
+                Some(1) => Answer::Cname(world.cname),
+                Some(2) => Answer::Tlsa(world.tlsa[0].1.clone()),
+                Some(_) => Answer::Tlsa(world.tlsa[1].1.clone()),
             });
         }
         prop_assert_eq!(format!("{outcome:?}"), format!("{:?}", inquiry.finish()));

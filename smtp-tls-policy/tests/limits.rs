@@ -4,7 +4,7 @@
 mod common;
 
 use common::{TLS, now};
-use smtp_tls_policy::judge::{InboundClient, ShownTls, admit};
+use smtp_tls_policy::judge::{ShownTls, admit};
 use smtp_tls_policy::pki::Trust;
 use smtp_tls_policy::plan::{Demand, Facts, HostOrigin, MessageTls, Plan, plan};
 use smtp_tls_policy::rules::{
@@ -172,11 +172,8 @@ fn mail_is_admitted_only_over_a_session_that_meets_the_limits() {
     connector.require_tls = true;
     connector.tls = TlsLimits::post_quantum();
     let trust = Trust::empty();
-    let ask = |tls| {
-        let inbound =
-            InboundClient { connector: &connector, tls, chain: &[], trust: &trust, now: now() };
-        admit(&inbound).err().map(|refusal| refusal.to_string())
-    };
+    let ask =
+        |tls| admit(&connector, tls, &[], &trust, now()).err().map(|refusal| refusal.to_string());
     assert_eq!(
         ask(Some(ShownTls::new("TLSv1.3", "TLS_AES_128_GCM_SHA256", Some("X25519MLKEM768")))),
         None

@@ -9,7 +9,7 @@ use common::*;
 use pki_types::{
     AlgorithmIdentifier, CertificateDer, InvalidSignature, SignatureVerificationAlgorithm,
 };
-use smtp_tls_policy::judge::{InboundClient, admit, admit_handshake};
+use smtp_tls_policy::judge::{admit, admit_handshake};
 use smtp_tls_policy::pki::CrlErrorKind;
 use smtp_tls_policy::pki::{
     LiveTrust, ReplaceError, Replaced, Revocation, RootsId, Trust, TrustStore,
@@ -475,14 +475,9 @@ fn admit_asks_the_trust_of_the_moment() {
     connector.client_certificate = ClientCertificate::Required(ClientCheck::new(id()));
     let connectors = InboundConnectors::new(vec![connector]).unwrap();
     let ask = || {
-        let inbound = InboundClient {
-            connector: connectors.find(None),
-            tls: Some(TLS),
-            chain: &chain,
-            trust: &live,
-            now: now(),
-        };
-        let at_mail = admit(&inbound).map(|_| ()).map_err(|refusal| refusal.reason());
+        let at_mail = admit(connectors.find(None), Some(TLS), &chain, &live, now())
+            .map(|_| ())
+            .map_err(|refusal| refusal.reason());
         assert_eq!(
             admit_handshake(&connectors, &chain, &live, now()).map_err(|refusal| refusal.reason()),
             at_mail

@@ -5,17 +5,18 @@ mod common;
 
 use std::sync::LazyLock;
 
+use common::sts::StsPolicy;
 use common::*;
 use serde_json::{Value, json};
-use smtp_tls_policy::judge::{InboundClient, admit};
+use smtp_tls_policy::judge::admit;
 use smtp_tls_policy::pki::{Pin, Reference, RootsId, TlsaRecord, TlsaSet, Trust};
 use smtp_tls_policy::plan::{
-    Demand, Dns, DnsStatus, Facts, HostOrigin, MessageTls, Plan, Refusal, TlsaFact, plan,
+    Demand, DnsStatus, Facts, HostOrigin, MessageTls, Plan, Refusal, TlsaFact, plan,
 };
 use smtp_tls_policy::rules::{
     ClientCertificate, ClientCheck, Floor, InboundConnector, OutboundConnector, Posture, SmartHost,
 };
-use smtp_tls_policy::sts::{StsFact, StsFailure, StsPolicy};
+use smtp_tls_policy::sts::StsAnswer;
 use smtp_tls_policy::{Host, Namespace, Reason};
 
 static HOST: LazyLock<Host> = LazyLock::new(|| Host::parse("mx.example.com").unwrap());
@@ -52,7 +53,8 @@ fn everything() -> serde_json::Map<String, Value> {
             TlsaRecord::parse(&format!("2 0 2 {}", "cd".repeat(64))).unwrap(),
         ],
     ));
-    let dns = Dns { mx: DnsStatus::Secure, expanded_next_hop: None, tlsa: &tlsa };
+    let sts = StsPolicy::Testing { mx_matches: false }.answer(&[]);
+    let sts = StsAnswer { trouble: Some(sts::UNREACHABLE), ..sts };
     let (deterministic, opportunistic, verified) = (
         connector(Posture::Deterministic),
         connector(Posture::Opportunistic),
@@ -60,9 +62,7 @@ fn everything() -> serde_json::Map<String, Value> {
     );
     let demands = [Demand { by: "message 7".into(), floor: Floor::Encrypted }];
     let everything = plan_of(&deterministic, |facts| {
-        facts.dns = dns;
-        facts.sts =
-            StsFact::new(StsPolicy::Testing { mx_matches: false }).with_failure(StsFailure::Fetch);
+        (facts.mx, facts.tlsa, facts.sts) = (DnsStatus::Secure, &tlsa, &sts);
         facts.message = MessageTls::Required;
         facts.demands = &demands;
     });
@@ -105,7 +105,9 @@ fn everything() -> serde_json::Map<String, Value> {
     put("verdict: recorded", value(&recorded.judge(&[], &trust, now())));
 
     let failed = TlsaFact::Failed;
-    let refused = plan_of(&opportunistic, |facts| facts.dns = Dns { tlsa: &failed, ..dns });
+    let refused = plan_of(&opportunistic, |facts| {
+        (facts.mx, facts.tlsa) = (DnsStatus::Secure, &failed);
+    });
     put("refusal: tlsa", value(&refused.unwrap_err()));
     let refused = plan_of(&opportunistic, |facts| facts.message = MessageTls::Required);
     put("refusal: requiretls", value(&refused.unwrap_err()));
@@ -121,7 +123,7 @@ fn everything() -> serde_json::Map<String, Value> {
     let chain = [root.issue(&params).der];
     let ask = |tls: bool, chain| {
         let tls = tls.then_some(TLS);
-        admit(&InboundClient { connector: &inbound, tls, chain, trust: &trust, now: now() })
+        admit(&inbound, tls, chain, &trust, now())
     };
     put("refusal: client name", value(&ask(true, &chain[..]).unwrap_err()));
     put("refusal: no tls", value(&ask(false, &[]).unwrap_err()));

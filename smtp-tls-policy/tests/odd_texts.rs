@@ -5,7 +5,7 @@
 
 use std::fmt::{Debug, Write};
 
-use smtp_tls_policy::sts::{PolicyText, StsRecord};
+use smtp_tls_policy::sts::{PolicyId, PolicyText};
 use smtp_tls_policy::tlsrpt::TlsrptRecord;
 use smtp_tls_policy::{Domain, Host};
 
@@ -198,7 +198,7 @@ fn texts_and_names_as_they_are_found() {
         };
         let rua = reports(&of("TLSRPTv1", "rua=mailto:a@b.example"));
         let rua = rua.map(|it| it.map(|(rua, _)| rua.len()));
-        row(&mut table, record, (rua, StsRecord::find(&[[of("STSv1", "id=1")]])));
+        row(&mut table, record, (rua, PolicyId::find(&[[of("STSv1", "id=1")]])));
     }
     table.push_str("\n# Policies of MTA-STS: mode, seconds, hosts, defect\n");
     let good = "version: STSv1\nmode: enforce\nmx: mx.b.example\nmax_age: 86400\n";

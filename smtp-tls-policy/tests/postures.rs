@@ -5,6 +5,7 @@ mod common;
 
 use std::sync::Arc;
 
+use common::sts::StsPolicy;
 use common::tls::*;
 use common::*;
 use pki_types::CertificateDer;
@@ -12,9 +13,8 @@ use rcgen::{BasicConstraints, CustomExtension, ExtendedKeyUsagePurpose, IsCa, Pu
 use sha2::{Digest, Sha256};
 use smtp_tls_policy::judge::Verdict;
 use smtp_tls_policy::pki::{Pin, Reference, RootsId, TlsaRecord, TlsaSet, Trust, TrustStore};
-use smtp_tls_policy::plan::{Dns, DnsStatus, Facts, HostOrigin, Plan, TlsaFact, plan};
+use smtp_tls_policy::plan::{DnsStatus, Facts, HostOrigin, Plan, TlsaFact, plan};
 use smtp_tls_policy::rules::{OutboundConnector, Posture};
-use smtp_tls_policy::sts::{StsFact, StsPolicy};
 use smtp_tls_policy::tls::*;
 use smtp_tls_policy::{Host, Namespace, Reason, pki_types};
 
@@ -125,15 +125,16 @@ impl World {
             connector
         };
         let (next_hop, host) = (Host::parse("example.com").unwrap(), Host::parse(HOST).unwrap());
-        let of = |posture, records: &[TlsaRecord], policy| {
+        let of = |posture, records: &[TlsaRecord], policy: StsPolicy| {
             let connector = connector(posture);
             let tlsa = match records {
                 [] => TlsaFact::Absent,
                 records => TlsaFact::Found(TlsaSet::new(host.domain().unwrap().clone(), records)),
             };
             let mut facts = Facts::new(&connector, &next_hop, &host, HostOrigin::Mx);
-            facts.dns = Dns { mx: DnsStatus::Secure, expanded_next_hop: None, tlsa: &tlsa };
-            facts.sts = StsFact::new(policy);
+            (facts.mx, facts.tlsa) = (DnsStatus::Secure, &tlsa);
+            let sts = policy.answer(&[HOST]);
+            facts.sts = &sts;
             plan(&facts).unwrap()
         };
         let plain = |posture| of(posture, &[], StsPolicy::None);

@@ -13,7 +13,7 @@ use rustls::{ClientConfig, Error, PeerIncompatible, ServerConfig};
 use sha2::{Digest, Sha256, Sha512};
 use smtp_tls_policy::judge::Standing;
 use smtp_tls_policy::pki::{Pin, TlsaRecord, TlsaSet, Trust, TrustStore};
-use smtp_tls_policy::plan::{Dns, DnsStatus, Facts, HostOrigin, Plan, TlsaFact, plan};
+use smtp_tls_policy::plan::{DnsStatus, Facts, HostOrigin, Plan, TlsaFact, plan};
 use smtp_tls_policy::rules::{OutboundConnector, Posture};
 use smtp_tls_policy::tls::*;
 use smtp_tls_policy::{Host, Namespace, Reason, pki_types};
@@ -32,7 +32,7 @@ fn dane(posture: Posture, records: &[TlsaRecord]) -> Plan {
     let tlsa = TlsaFact::Found(TlsaSet::new(host.domain().unwrap().clone(), records));
     let connector = OutboundConnector::new("c", vec![Namespace::Default], posture);
     let mut facts = Facts::new(&connector, &host, &host, HostOrigin::Mx);
-    facts.dns = Dns { mx: DnsStatus::Secure, expanded_next_hop: None, tlsa: &tlsa };
+    (facts.mx, facts.tlsa) = (DnsStatus::Secure, &tlsa);
     plan(&facts).unwrap()
 }
 

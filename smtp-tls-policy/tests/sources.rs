@@ -8,22 +8,22 @@ mod common;
 
 use std::sync::LazyLock;
 
+use common::sts::StsPolicy;
 use common::*;
 use pki_types::CertificateDer;
 use proptest::prelude::*;
 use proptest::sample::select;
-use smtp_tls_policy::inquiry::{DnsAnswer, DomainAnswer, DomainAsk, DomainInquiry, MailFacts};
+use smtp_tls_policy::inquiry::{Answer, Ask, DnsAnswer, DomainInquiry};
 use smtp_tls_policy::judge::Standing;
 use smtp_tls_policy::pki::{Pin, Reference, RootsId, TlsaRecord, TlsaSet, Trust};
 use smtp_tls_policy::plan::{
-    Attempt, Check, Demand, Dns, DnsStatus, Facts, HostOrigin, MessageTls, Plan, Refusal,
-    Requiretls, TlsaFact, plan,
+    Attempt, Check, Demand, DnsStatus, Facts, HostOrigin, MessageTls, Plan, Refusal, TlsaFact, plan,
 };
 use smtp_tls_policy::rules::{
     DaneRule, Floor, OptionalTls, OutboundConnector, Posture, SmartHost, StsRule, Weight, Yield,
     Yields,
 };
-use smtp_tls_policy::sts::{StsFact, StsFailure, StsPolicy};
+use smtp_tls_policy::sts::{StsAnswer, Trouble};
 use smtp_tls_policy::{Domain, Host, Namespace, Reason, Status, pki_types};
 
 /// What comes of a hop, from the weakest to the strictest.
@@ -106,7 +106,8 @@ struct Known {
     connector: Option<OutboundConnector>,
     found: Found,
     records: Records,
-    sts: StsFact,
+    sts: StsPolicy,
+    trouble: Option<Trouble>,
     message: MessageTls,
     demands: Vec<Demand>,
     implicit: bool,
@@ -133,8 +134,9 @@ impl Known {
             Some(connector) => Facts::new(connector, &next_hop, &host, origin),
             None => Facts::policy_unavailable(&next_hop, &host, origin),
         };
-        facts.dns = Dns { mx, expanded_next_hop: None, tlsa: &tlsa };
-        (facts.sts, facts.message) = (self.sts, self.message);
+        (facts.mx, facts.tlsa) = (mx, &tlsa);
+        let sts = StsAnswer { trouble: self.trouble, ..self.sts.answer(&["mx.example.net"]) };
+        (facts.sts, facts.message) = (&sts, self.message);
         facts.demands = &self.demands;
         facts.implicit_tls = self.implicit;
         plan(&facts).map(|plan| if self.broken { plan.remembering_broken() } else { plan })
@@ -245,12 +247,12 @@ impl Further {
             }
             Self::Sts(policy) => {
                 // RFC 8689, section 4.2.1: the policy vouches for the host.
-                if known.sts.policy != StsPolicy::None || known.message == MessageTls::Required {
+                if known.sts != StsPolicy::None || known.message == MessageTls::Required {
                     return None;
                 }
-                more.sts.policy = *policy;
+                more.sts = *policy;
             }
-            Self::StsFailure => more.sts.failure = Some(StsFailure::Fetch),
+            Self::StsFailure => more.trouble = Some(sts::UNREACHABLE),
             Self::Requiretls | Self::RequiretlsOfBounce if known.message != MessageTls::Default => {
                 return None;
             }
@@ -377,18 +379,18 @@ fn known() -> impl Strategy<Value = Known> {
     );
     let others = (demands(), any::<bool>(), any::<bool>(), any::<bool>());
     (connectors(), found, records(), sts(), message, others).prop_map(
-        |(mut connector, found, records, policy, message, (demands, implicit, broken, failed))| {
+        |(mut connector, found, records, sts, message, (demands, implicit, broken, failed))| {
             if let Found::SmartHost { secure } = found {
                 let mut smart_host = SmartHost::new(Host::parse("mx.example.net").unwrap());
                 smart_host.secure = secure;
                 connector.smart_host = Some(smart_host);
             }
-            let sts = StsFact { policy, failure: failed.then_some(StsFailure::Invalid) };
             Known {
                 connector: Some(connector),
                 found,
                 records,
                 sts,
+                trouble: failed.then_some(sts::INVALID),
                 message,
                 demands,
                 implicit,
@@ -488,7 +490,7 @@ proptest! {
         // The knob that lowers more is tested below.
         optional.connector.as_mut().unwrap().optional_tls = OptionalTls::Published;
         let mut unpublished = default.clone();
-        unpublished.sts = StsFact::NONE;
+        (unpublished.sts, unpublished.trouble) = (StsPolicy::None, None);
         // Under dane-only the records are the administrator's demand.
         if known.posture() != Posture::DaneOnly {
             unpublished.records = Records::Absent;
@@ -555,9 +557,9 @@ proptest! {
             prop_assert_eq!(plan.attempt(), Attempt::Implicit);
             prop_assert!(plan.floor() >= Floor::Encrypted);
         }
-        prop_assert_eq!(plan.requiretls() == Requiretls::Needed, known.message == MessageTls::Required);
+        prop_assert_eq!(plan.message(), known.message);
         if known.tls_is_optional() {
-            let dane = plan.checks().iter().filter(|check| matches!(check, Check::Dane(_)));
+            let dane = plan.checks().iter().filter(|check| matches!(check, Check::Dane { .. }));
             let binding = dane.filter(|check| check.weight() == Weight::Refuse).count();
             prop_assert!(binding == 0 || known.posture() == Posture::DaneOnly);
         }
@@ -572,11 +574,11 @@ fn an_address_in_an_mx_record_is_not_in_the_policy() {
     let connector = OutboundConnector::new("c", vec![Namespace::Default], Posture::Opportunistic);
     let (next_hop, host) = (Host::parse("example.com").unwrap(), Host::parse("192.0.2.1").unwrap());
     let mut facts = Facts::new(&connector, &next_hop, &host, HostOrigin::Mx);
-    for mx_matches in [false, true] {
-        facts.sts = StsFact::new(StsPolicy::Enforce { mx_matches });
-        assert_eq!(plan(&facts).unwrap_err().reason(), Reason::StsMxMismatch);
-    }
-    facts.sts = StsFact::new(StsPolicy::Testing { mx_matches: true });
+    let enforce = StsPolicy::Enforce { mx_matches: true }.answer(&["mx.example.net"]);
+    facts.sts = &enforce;
+    assert_eq!(plan(&facts).unwrap_err().reason(), Reason::StsMxMismatch);
+    let testing = StsPolicy::Testing { mx_matches: true }.answer(&["mx.example.net"]);
+    facts.sts = &testing;
     assert_eq!(plan(&facts).unwrap().notes(), [Reason::StsMxMismatch]);
     facts.message = MessageTls::Required;
     assert_eq!(plan(&facts).unwrap_err().reason(), Reason::RequiretlsMxInsecure);
@@ -594,13 +596,15 @@ fn dane_of_an_alias_does_not_replace_the_list_of_the_policy() {
     let base = Domain::parse("host.elsewhere.example").unwrap();
     let tlsa = TlsaFact::Found(TlsaSet::new(base, &WORLD.records));
     let mut facts = Facts::new(&connector, &next_hop, &host, HostOrigin::Mx);
-    facts.dns = Dns { mx: DnsStatus::Secure, expanded_next_hop: None, tlsa: &tlsa };
-    facts.sts = StsFact::new(StsPolicy::Enforce { mx_matches: false });
+    (facts.mx, facts.tlsa) = (DnsStatus::Secure, &tlsa);
+    let not_listed = StsPolicy::Enforce { mx_matches: false }.answer(&[]);
+    facts.sts = &not_listed;
     assert_eq!(plan(&facts).unwrap_err().reason(), Reason::StsMxMismatch);
-    facts.sts = StsFact::new(StsPolicy::Enforce { mx_matches: true });
+    let listed = StsPolicy::Enforce { mx_matches: true }.answer(&["mx.example.net"]);
+    facts.sts = &listed;
     let plan = plan(&facts).unwrap();
     let refusing = plan.checks().iter().filter(|check| check.weight() == Weight::Refuse);
-    assert!(refusing.eq(plan.checks().iter().filter(|check| matches!(check, Check::Dane(_)))));
+    assert!(refusing.eq(plan.checks().iter().filter(|check| matches!(check, Check::Dane { .. }))));
 }
 
 /// Under posture `none` nothing published counts; but REQUIRETLS needs MTA-STS to vouch for a host
@@ -610,11 +614,9 @@ fn requiretls_asks_for_the_mta_sts_policy_under_posture_none() {
     let connector = OutboundConnector::new("c", vec![Namespace::Default], Posture::None);
     let next_hop = Host::parse("example.com").unwrap();
     let asks_for_sts = |message| {
-        let mut mail = MailFacts::new(&connector, &next_hop);
-        mail.message = message;
-        let mut inquiry = DomainInquiry::new(mail);
-        inquiry.answer(DomainAnswer::Mx(DnsAnswer::none(DnsStatus::Insecure)));
-        matches!(inquiry.ask(), Some(DomainAsk::Sts(_)))
+        let mut inquiry = DomainInquiry::new(&connector, &next_hop).with_message(message);
+        inquiry.answer(Answer::Mx(DnsAnswer::none(DnsStatus::Insecure)));
+        matches!(inquiry.ask(), Some(Ask::Sts(_)))
     };
     assert!(!asks_for_sts(MessageTls::Default));
     assert!(asks_for_sts(MessageTls::Required));
@@ -622,6 +624,7 @@ fn requiretls_asks_for_the_mta_sts_policy_under_posture_none() {
     let host = Host::parse("mx.example.net").unwrap();
     let mut facts = Facts::new(&connector, &next_hop, &host, HostOrigin::Mx);
     facts.message = MessageTls::Required;
-    facts.sts = StsFact::new(StsPolicy::Enforce { mx_matches: true });
+    let vouches = StsPolicy::Enforce { mx_matches: true }.answer(&["mx.example.net"]);
+    facts.sts = &vouches;
     assert_eq!(plan(&facts).unwrap().floor(), Floor::Authenticated);
 }

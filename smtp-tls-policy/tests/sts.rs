@@ -10,7 +10,7 @@ use smtp_tls_policy::{Domain, DomainError};
 use smtp_tls_policy::{ResultType, tlsrpt};
 
 fn find(record: &str) -> Result<Option<String>, TxtError> {
-    Ok(StsRecord::find(&[[record]])?.map(|record| record.id.as_str().to_owned()))
+    Ok(PolicyId::find(&[[record]])?.map(|id| id.as_str().to_owned()))
 }
 
 fn domain(text: &str) -> Domain {
@@ -108,9 +108,7 @@ fn a_pattern_that_looks_like_an_address() {
 
 #[test]
 fn of_several_records_exactly_one_may_have_the_version() {
-    let find = |records: &[&[&str]]| {
-        StsRecord::find(records).map(|record| record.map(|record| record.id.to_string()))
-    };
+    let find = |records: &[&[&str]]| PolicyId::find(records).map(|id| id.map(|id| id.to_string()));
     assert_eq!(find(&[]), Ok(None));
     assert_eq!(find(&[&["v=spf1 -all"], &["v=STSv1;id=1"], &["x"]]), Ok(Some("1".to_owned())));
     assert_eq!(find(&[&["v=STSv1;id=1"], &["v=STSv1;id=1"]]), Err(TxtError::Several { count: 2 }));
@@ -326,9 +324,8 @@ fn a_wildcard_stands_for_one_label() {
 
 #[test]
 fn a_response_counts_only_with_status_200_and_text_plain() {
-    let of = |status, content_type, body: &[u8]| {
-        PolicyResponse::new(status, content_type, body).policy()
-    };
+    let of =
+        |status, content_type, body: &[u8]| PolicyText::from_response(status, content_type, body);
     assert!(of(200, Some("Text/Plain; charset=x"), GOOD.as_bytes()).is_ok());
     for status in [0, 100, 201, 203, 206, 301, 302, 304, 307, 308, 404, 500] {
         let response = of(status, Some("text/plain"), GOOD.as_bytes());
@@ -440,7 +437,7 @@ proptest! {
     #[test]
     fn parsers_never_panic(text in "\\PC*|(v=STSv1|v=TLSRPTv1)[ ;=,:%@a-z/\\[\\]#.0-9]*", bytes: Vec<u8>) {
         for text in [text.as_bytes(), &bytes] {
-            let _ = StsRecord::find(&[[text]]);
+            let _ = PolicyId::find(&[[text]]);
             let _ = tlsrpt::TlsrptRecord::find(&[[text]]);
             let _ = PolicyText::parse(text);
         }

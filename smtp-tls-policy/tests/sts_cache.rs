@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use pki_types::UnixTime;
 use proptest::prelude::*;
+use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
+use smtp_tls_policy::rules::{Floor, OutboundConnector, Posture};
 use smtp_tls_policy::sts::*;
-use smtp_tls_policy::{Domain, Host, ResultType, TxtError, UnreadableRecord};
+use smtp_tls_policy::{Domain, Host, Namespace, Reason, ResultType, TxtError, UnreadableRecord};
 
 const DAY: u64 = 24 * 60 * 60;
 
@@ -17,16 +19,16 @@ fn domain(text: &str) -> Domain {
     Domain::parse(text).unwrap()
 }
 
-fn record(id: &str) -> Result<Option<StsRecord>, DiscoveryError> {
-    Ok(Some(StsRecord { id: PolicyId::parse(id).unwrap() }))
+fn record(id: &str) -> Result<Option<PolicyId>, Trouble> {
+    Ok(Some(PolicyId::parse(id).unwrap()))
 }
 
 fn text(mode: &str, max_age: u64) -> String {
     format!("version: STSv1\nmode: {mode}\nmx: mx.example\nmax_age: {max_age}\n")
 }
 
-fn response(body: &str) -> Result<PolicyResponse, FetchError> {
-    Ok(PolicyResponse::new(200, Some("text/plain"), body))
+fn response(body: &str) -> Result<PolicyText, FetchError> {
+    PolicyText::from_response(200, Some("text/plain"), body.as_bytes())
 }
 
 fn fetch(cache: &mut Cache, name: &str, id: &str, now: u64) -> Fetch {
@@ -56,18 +58,15 @@ fn mode(cache: &mut Cache, name: &str, now: u64) -> Option<Mode> {
 
 #[test]
 fn an_unexpired_policy_applies_whatever_fails() {
-    let cache = &mut Cache::new(CacheLimits::default());
+    let cache = &mut Cache::new();
     let name = domain("a.example");
     assert_eq!(learn(cache, "a.example", "1", "enforce", 10 * DAY, 0).changes.len(), 1);
     let enforce = Some(Mode::Enforce);
     let now = at(9 * DAY);
-    let several = DiscoveryError::Record(TxtError::Several { count: 2 });
+    let several = Trouble::Record(TxtError::Several { count: 2 });
     assert_eq!(done(cache.discovered(&name, Ok(None), now)), (enforce, Some(Trouble::Vanished)));
-    for error in [DiscoveryError::Lookup, several] {
-        assert_eq!(
-            done(cache.discovered(&name, Err(error), now)),
-            (enforce, Some(Trouble::Discovery(error)))
-        );
+    for trouble in [Trouble::Lookup, several] {
+        assert_eq!(done(cache.discovered(&name, Err(trouble), now)), (enforce, Some(trouble)));
     }
     for (index, error) in [
         FetchError::Unreachable,
@@ -96,14 +95,14 @@ fn an_unexpired_policy_applies_whatever_fails() {
     // To the last second of its life, and not one longer.
     assert_eq!(mode(cache, "a.example", 10 * DAY), enforce);
     assert_eq!(mode(cache, "a.example", 10 * DAY + 1), None);
-    let result = done(cache.discovered(&name, Err(DiscoveryError::Lookup), at(10 * DAY + 1)));
-    assert_eq!(result, (None, Some(Trouble::Discovery(DiscoveryError::Lookup))));
+    let result = done(cache.discovered(&name, Err(Trouble::Lookup), at(10 * DAY + 1)));
+    assert_eq!(result, (None, Some(Trouble::Lookup)));
     assert_eq!(done(cache.discovered(&name, Ok(None), at(10 * DAY + 1))), (None, None));
 }
 
 #[test]
 fn a_failed_fetch_is_left_alone_for_five_minutes_a_version() {
-    let cache = &mut Cache::new(CacheLimits::default());
+    let cache = &mut Cache::new();
     let name = domain("a.example");
     let first = fetch(cache, "a.example", "1", 0);
     assert_eq!(first.domain(), &name);
@@ -128,7 +127,7 @@ fn a_failed_fetch_is_left_alone_for_five_minutes_a_version() {
 
 #[test]
 fn a_new_id_and_a_new_day_are_fetched() {
-    let cache = &mut Cache::new(CacheLimits::default());
+    let cache = &mut Cache::new();
     let name = domain("a.example");
     let _ = learn(cache, "a.example", "1", "enforce", 30 * DAY, 0);
     assert_eq!(
@@ -146,7 +145,7 @@ fn a_new_id_and_a_new_day_are_fetched() {
 
 #[test]
 fn mode_none_replaces_and_is_silent() {
-    let cache = &mut Cache::new(CacheLimits::default());
+    let cache = &mut Cache::new();
     let _ = learn(cache, "a.example", "1", "enforce", DAY, 0);
     let fetched = learn(cache, "a.example", "2", "none", DAY, 10);
     assert_eq!(fetched.answer, StsAnswer::default());
@@ -160,7 +159,7 @@ fn mode_none_replaces_and_is_silent() {
 
 #[test]
 fn no_parent_and_no_child_shares_a_policy() {
-    let cache = &mut Cache::new(CacheLimits::default());
+    let cache = &mut Cache::new();
     let _ = learn(cache, "example.com", "1", "enforce", DAY, 0);
     for other in ["mail.example.com", "com", "example.org"] {
         assert_eq!(mode(cache, other, 1), None);
@@ -173,7 +172,7 @@ fn no_parent_and_no_child_shares_a_policy() {
 
 #[test]
 fn refreshes_and_expiries_are_due_in_the_background() {
-    let cache = &mut Cache::new(CacheLimits::default());
+    let cache = &mut Cache::new();
     let name = domain("a.example");
     assert_eq!((cache.deadline(), cache.due(at(0))), (None, None));
     let _ = learn(cache, "a.example", "1", "enforce", 3 * DAY, 0);
@@ -193,7 +192,7 @@ fn refreshes_and_expiries_are_due_in_the_background() {
     let _ = learn(cache, "b.example", "1", "enforce", DAY, 0);
     assert_eq!(cache.deadline(), Some(at(DAY / 2)));
     for max_age in [0, 1, 600, 7199] {
-        let cache = &mut Cache::new(CacheLimits::default());
+        let cache = &mut Cache::new();
         assert!(learn(cache, "a.example", "1", "enforce", max_age, 0).answer.policy.is_some());
         assert_eq!((cache.deadline(), cache.due(at(max_age))), (Some(at(max_age + 1)), None));
         assert!(matches!(
@@ -206,7 +205,7 @@ fn refreshes_and_expiries_are_due_in_the_background() {
 
 #[test]
 fn what_gives_way_is_the_least_strict_then_the_least_used() {
-    let cache = &mut Cache::new(CacheLimits { policies: 3, attempts: 2 });
+    let cache = &mut Cache::new().with_max_policies(3).with_max_attempts(2);
     let _ = learn(cache, "e1.example", "1", "enforce", DAY, 0);
     let _ = learn(cache, "t.example", "1", "testing", DAY, 0);
     let _ = learn(cache, "e2.example", "1", "enforce", DAY, 0);
@@ -223,7 +222,7 @@ fn what_gives_way_is_the_least_strict_then_the_least_used() {
     let _ = mode(cache, "e1.example", 1);
     assert_eq!(gone(learn(cache, "e4.example", "1", "enforce", DAY, 0)), "e2.example");
     assert_eq!(cache.len(), 3);
-    let nothing = &mut Cache::new(CacheLimits { policies: 0, attempts: 0 });
+    let nothing = &mut Cache::new().with_max_policies(0).with_max_attempts(0);
     assert!(learn(nothing, "a.example", "1", "enforce", DAY, 0).answer.policy.is_some());
     assert!(nothing.is_empty());
     // Of attempts the oldest goes.
@@ -242,7 +241,7 @@ fn what_was_stored_is_restored_unless_expired() {
         let policy = PolicyText::parse(text("enforce", max_age).as_bytes()).unwrap();
         CachedPolicy::new(domain(name), PolicyId::parse("1").unwrap(), at(fetched), policy)
     };
-    let cache = &mut Cache::new(CacheLimits::default());
+    let cache = &mut Cache::new();
     let future = stored("future.example", 100 * DAY, DAY);
     let changes = cache.restore(
         [stored("old.example", 0, DAY), stored("new.example", 0, 9 * DAY), future],
@@ -338,7 +337,7 @@ proptest! {
     /// nothing else.
     #[test]
     fn what_applies_is_the_last_policy_until_it_expires(steps in proptest::collection::vec(step(), 0..80)) {
-        let mut cache = Cache::new(CacheLimits::default());
+        let mut cache = Cache::new();
         let mut store = Stored::new();
         let mut last: [Option<(Mode, u64)>; 3] = [None; 3];
         let mut open: Vec<(usize, Fetch)> = Vec::new();
@@ -356,7 +355,7 @@ proptest! {
                 Step::Fail { name, how } => {
                     let live = match how {
                         0 => Ok(None),
-                        1 => Err(DiscoveryError::Lookup),
+                        1 => Err(Trouble::Lookup),
                         _ => Err(TxtError::Missing { name: "id" }.into()),
                     };
                     prop_assert!(matches!(cache.discovered(&domain(names[usize::from(name)]), live, at(now)), Discovered::Done(_)));
@@ -382,7 +381,7 @@ proptest! {
                     prop_assert!(cache.deadline().is_none_or(|deadline| deadline > at(now)));
                 }
                 Step::Restart => {
-                    cache = Cache::new(CacheLimits::default());
+                    cache = Cache::new();
                     for change in cache.restore(restored(&store), at(now)) {
                         apply(&mut store, change);
                     }
@@ -396,44 +395,64 @@ proptest! {
     }
 }
 
+/// What the plan for a host notes of the answer, and the floor that the answer brings.
+fn planned(answer: &StsAnswer, host: &str) -> Result<(Floor, Vec<Reason>), Reason> {
+    let connector = OutboundConnector::new("c", vec![Namespace::Default], Posture::Opportunistic);
+    let (next_hop, host) = (Host::parse("example.com").unwrap(), Host::parse(host).unwrap());
+    let mut facts = Facts::new(&connector, &next_hop, &host, HostOrigin::Mx);
+    facts.sts = answer;
+    let plan = plan(&facts).map_err(|refusal| refusal.reason())?;
+    Ok((plan.floor(), plan.notes().to_vec()))
+}
+
 #[test]
 fn an_answer_is_a_fact_for_the_plan() {
-    use smtp_tls_policy::sts::{StsFact, StsFailure, StsPolicy};
-    let mut cache = Cache::new(CacheLimits::default());
-    assert_eq!(
-        cache.applies(&domain("example.com"), at(0)).fact(&Host::parse("mx.example").unwrap()),
-        StsFact::NONE
-    );
+    let mut cache = Cache::new();
+    let nothing = Ok((Floor::Plaintext, Vec::new()));
+    assert_eq!(planned(&cache.applies(&domain("example.com"), at(0)), "mx.example"), nothing);
     for (id, mode) in [("1", "testing"), ("2", "enforce")] {
         let fetch = fetch(&mut cache, "example.com", id, 0);
         let answer = cache.fetched(fetch, response(&text(mode, 7 * DAY)), at(0)).answer;
         for (host, mx_matches) in
             [("mx.example", true), ("other.example", false), ("[192.0.2.1]", false)]
         {
-            let policy = match mode {
-                "testing" => StsPolicy::Testing { mx_matches },
-                _ => StsPolicy::Enforce { mx_matches },
+            let expected = match (mode, mx_matches) {
+                ("testing", true) => nothing.clone(),
+                ("testing", false) => Ok((Floor::Plaintext, vec![Reason::StsMxMismatch])),
+                (_, true) => Ok((Floor::Authenticated, Vec::new())),
+                (_, false) => Err(Reason::StsMxMismatch),
             };
-            assert_eq!(answer.fact(&Host::parse(host).unwrap()), StsFact::new(policy));
+            assert_eq!(planned(&answer, host), expected, "{mode} {host}");
         }
     }
     // The live look-up fails: the cached policy applies, and the failure is told (RFC 8461, section
     // 5.1).
     let Discovered::Done(answer) =
-        cache.discovered(&domain("example.com"), Err(DiscoveryError::Lookup), at(DAY))
+        cache.discovered(&domain("example.com"), Err(Trouble::Lookup), at(DAY))
     else {
         panic!("nothing can be fetched")
     };
-    let expected =
-        StsFact::new(StsPolicy::Enforce { mx_matches: true }).with_failure(StsFailure::Fetch);
-    assert_eq!(answer.fact(&Host::parse("mx.example").unwrap()), expected);
+    let expected = Ok((Floor::Authenticated, vec![Reason::StsFetchFailed]));
+    assert_eq!(planned(&answer, "mx.example"), expected);
+}
+
+/// The cache never answers with a policy in mode none; a caller could.
+#[test]
+fn policy_in_mode_none_counts_as_no_policy() {
+    let policy = PolicyText::parse(text("none", DAY).as_bytes()).unwrap();
+    let id = PolicyId::parse("1").unwrap();
+    let cached = CachedPolicy::new(domain("example.com"), id, at(0), policy);
+    let mut answer = StsAnswer { policy: Some(cached), trouble: None };
+    assert_eq!(planned(&answer, "mx.example"), Ok((Floor::Plaintext, Vec::new())));
+    answer.trouble = Some(Trouble::Fetch(FetchError::Local));
+    assert_eq!(planned(&answer, "mx.example"), Err(Reason::StsLocalFault));
 }
 
 #[test]
 fn fetch_that_is_given_up_is_made_by_the_next_delivery() {
-    let mut cache = Cache::new(CacheLimits::default());
+    let mut cache = Cache::new();
     let (example, other) = (domain("example.com"), domain("example.net"));
-    let record = || Ok(StsRecord::find(&[["v=STSv1; id=1;"]]).unwrap());
+    let record = || Ok(PolicyId::find(&[["v=STSv1; id=1;"]]).unwrap());
     let asks = |cache: &mut Cache, name| {
         matches!(cache.discovered(name, record(), at(0)), Discovered::Fetch(_))
     };
@@ -445,7 +464,7 @@ fn fetch_that_is_given_up_is_made_by_the_next_delivery() {
 
 #[test]
 fn fault_of_a_policy_is_reported_as_long_as_it_applies() {
-    let cache = &mut Cache::new(CacheLimits::default());
+    let cache = &mut Cache::new();
     let name = domain("a.example");
     let indented = format!(" {}", text("enforce", 7 * DAY));
     let begun = fetch(cache, "a.example", "1", 0);
@@ -455,9 +474,9 @@ fn fault_of_a_policy_is_reported_as_long_as_it_applies() {
     assert_eq!(fault.and_then(|it| it.result_type()), Some(ResultType::StsPolicyInvalid));
     // Later deliveries, and what is found wrong meanwhile comes first.
     assert_eq!(cache.applies(&name, at(9)).trouble, fault);
-    let lookup = Err(DiscoveryError::Lookup);
+    let lookup = Err(Trouble::Lookup);
     let answer = cache.discovered(&name, lookup, at(9));
-    let lookup = Trouble::Discovery(DiscoveryError::Lookup);
+    let lookup = Trouble::Lookup;
     assert_eq!(done(answer), (Some(Mode::Enforce), Some(lookup)));
     // A good text ends it.
     let begun = fetch(cache, "a.example", "2", 10);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pki_types::UnixTime;
 use serde_json::Value;
 use smtp_tls_policy::pki::{TlsaRecord, TlsaSet};
-use smtp_tls_policy::plan::{Dns, DnsStatus, Facts, HostOrigin, TlsaFact, plan};
+use smtp_tls_policy::plan::{DnsStatus, Facts, HostOrigin, TlsaFact, plan};
 use smtp_tls_policy::rules::{OutboundConnector, Posture};
 use smtp_tls_policy::sts::{CachedPolicy, PolicyId, PolicyText, StsAnswer};
 use smtp_tls_policy::tlsrpt::{
@@ -39,12 +39,11 @@ fn sessions(reason: Reason, receiving: &str) -> Vec<ReportedSession> {
         (StsAnswer::default(), &TlsaFact::Absent),
     ] {
         let mut facts = Facts::new(&connector, &domain, &host, HostOrigin::Mx);
-        facts.dns = Dns { mx: DnsStatus::Secure, expanded_next_hop: None, tlsa };
-        facts.sts = sts.fact(&host);
+        (facts.mx, facts.tlsa) = (DnsStatus::Secure, tlsa);
+        facts.sts = &sts;
         let (sending, receiving) = (Some("192.0.2.1".parse().unwrap()), receiving.parse().unwrap());
         let plan = plan(&facts).unwrap();
-        let reporting = Reporting::of(&facts, &sts);
-        found.extend(reporting.no_tls(&plan, reason, None, sending, receiving));
+        found.extend(Reporting::of(&facts).no_tls(&plan, reason, None, sending, receiving));
     }
     found
 }

@@ -11,11 +11,9 @@ use pki_types::{CertificateDer, UnixTime};
 use smtp_tls_policy::ResultType;
 use smtp_tls_policy::judge::Standing;
 use smtp_tls_policy::pki::{RootsId, TlsaRecord, TlsaSet, Trust};
-use smtp_tls_policy::plan::{Dns, DnsStatus, Facts, HostOrigin, MessageTls, TlsaFact, plan};
+use smtp_tls_policy::plan::{DnsStatus, Facts, HostOrigin, MessageTls, TlsaFact, plan};
 use smtp_tls_policy::rules::{OutboundConnector, Posture};
-use smtp_tls_policy::sts::{
-    CachedPolicy, DiscoveryError, PolicyId, PolicyText, StsAnswer, Trouble,
-};
+use smtp_tls_policy::sts::{CachedPolicy, PolicyId, PolicyText, StsAnswer, Trouble};
 use smtp_tls_policy::tlsrpt::{
     Aggregate, AppliedPolicy, ReportId, ReportedSession, Reporting, Submitter,
 };
@@ -73,10 +71,10 @@ impl Case {
         let (domain, host) =
             (Host::parse("company-y.example").unwrap(), Host::parse(self.host).unwrap());
         let mut facts = Facts::new(&self.connector, &domain, &host, HostOrigin::Mx);
-        facts.dns = Dns { mx: self.mx, expanded_next_hop: None, tlsa: &self.tlsa };
-        facts.sts = self.sts.fact(&host);
+        (facts.mx, facts.tlsa) = (self.mx, &self.tlsa);
+        facts.sts = &self.sts;
         facts.message = self.message;
-        act(&facts, &Reporting::of(&facts, &self.sts))
+        act(&facts, &Reporting::of(&facts))
     }
 
     /// A handshake in which this chain is shown.
@@ -214,10 +212,7 @@ fn what_failed_on_the_way_is_told_beside_the_status() {
     let chain = [good.der];
     let mut case = Case::new(Posture::Opportunistic);
     // P12 and P13.
-    case.sts = StsAnswer {
-        trouble: Some(Trouble::Discovery(DiscoveryError::Lookup)),
-        ..policy("enforce")
-    };
+    case.sts = StsAnswer { trouble: Some(Trouble::Lookup), ..policy("enforce") };
     assert_eq!(told(&case.shown(&chain, &trust)), [("sts", true, vec!["sts-policy-fetch-error"])]);
     case.sts.policy = None;
     let sessions = case.shown(&chain, &trust);

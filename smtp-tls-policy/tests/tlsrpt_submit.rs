@@ -33,9 +33,9 @@ fn session() -> ReportedSession {
     let sts = StsAnswer { policy: Some(cached), trouble: None };
     let connector = OutboundConnector::new("c", vec![Namespace::Default], Posture::Opportunistic);
     let mut facts = Facts::new(&connector, &domain, &host, HostOrigin::Mx);
-    facts.sts = sts.fact(&host);
+    facts.sts = &sts;
     let (sending, receiving) = ("192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap());
-    let (reporting, plan) = (Reporting::of(&facts, &sts), plan(&facts).unwrap());
+    let (reporting, plan) = (Reporting::of(&facts), plan(&facts).unwrap());
     let reason = Reason::StarttlsNotOffered;
     reporting.no_tls(&plan, reason, None, Some(sending), receiving).remove(0)
 }

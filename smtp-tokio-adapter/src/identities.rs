@@ -90,7 +90,7 @@ impl IdentityFiles {
 pub struct ServerCertificates {
     files: Vec<IdentityFiles>,
     provider: Arc<CryptoProvider>,
-    identities: Arc<ServerIdentities>,
+    identities: ServerIdentities,
 }
 
 impl ServerCertificates {
@@ -104,14 +104,14 @@ impl ServerCertificates {
         files: Vec<IdentityFiles>,
         provider: Arc<CryptoProvider>,
     ) -> Result<Self, CertificateFileError> {
-        let identities = Arc::new(ServerIdentities::new(load_all(&files, &provider)?)?);
+        let identities = ServerIdentities::new(load_all(&files, &provider)?)?;
         Ok(Self { files, provider, identities })
     }
 
     /// What a server shows, for [`server_config`](smtp_tls_policy::tls::server_config). A reload
     /// changes it.
-    pub fn identities(&self) -> Arc<ServerIdentities> {
-        Arc::clone(&self.identities)
+    pub fn identities(&self) -> ServerIdentities {
+        self.identities.clone()
     }
 
     /// Reads the files again. The next handshake shows the new certificates; handshakes that run

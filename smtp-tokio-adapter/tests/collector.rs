@@ -5,7 +5,6 @@ use std::os::unix::net::UnixDatagram;
 
 use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
 use smtp_tls_policy::rules::{OutboundConnector, Posture};
-use smtp_tls_policy::sts::StsAnswer;
 use smtp_tls_policy::tlsrpt::{Reporting, TlsrptRecord};
 use smtp_tls_policy::{Domain, Host, Namespace, Reason};
 use smtp_tokio_adapter::tls_reports::Collector;
@@ -18,7 +17,7 @@ fn sessions_reach_the_collector_and_its_absence_or_slowness_never_waits() {
     let (domain, host) = (Host::parse("y.example").unwrap(), Host::parse("mx.y.example").unwrap());
     let connector = OutboundConnector::new("c", vec![Namespace::Default], Posture::Opportunistic);
     let facts = Facts::new(&connector, &domain, &host, HostOrigin::Mx);
-    let reporting = Reporting::of(&facts, &StsAnswer::default());
+    let reporting = Reporting::of(&facts);
     let (plan, address) = (plan(&facts).unwrap(), "192.0.2.1".parse().unwrap());
     let sessions = reporting.no_tls(&plan, Reason::StarttlsNotOffered, None, None, address);
     let record = [["v=TLSRPTv1; rua=mailto:tls@y.example"]];

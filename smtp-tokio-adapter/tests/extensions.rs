@@ -9,7 +9,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::{HOST, Pki, changed, connector, outbound, plan_for, smart, smtp};
 use smtp_proto::client;
-use smtp_proto::{Date, Protocol};
 use smtp_proto::client::{Envelope, Recipient};
 use smtp_proto::error::ApiMisuse;
 use smtp_proto::route::RecipientStatus;
@@ -22,6 +21,7 @@ use smtp_proto::wire::params::{
 };
 use smtp_proto::wire::path::{ForwardPath, ReversePath};
 use smtp_proto::wire::reply::{EnhancedCode, Response};
+use smtp_proto::{Date, Protocol};
 use smtp_tls_policy::plan::{DnsStatus, Plan};
 use smtp_tls_policy::rules::{OutboundConnectors, Posture};
 use smtp_tls_policy::{Domain, Host};

@@ -11,10 +11,10 @@ use bytes::Bytes;
 use common::{HOST, changed, connector, envelope, outbound, smtp, start};
 use smtp_proto::route::{LOOKUP_FAILED, RecipientStatus};
 use smtp_proto::sasl::client::Credentials;
-use smtp_tls_policy::inquiry::{DnsAnswer, FailedFamily, MxRecord};
+use smtp_tls_policy::inquiry::{DnsAnswer, MxRecord};
 use smtp_tls_policy::plan::{BrokenPeers, DnsStatus};
 use smtp_tls_policy::rules::{OutboundConnectors, Posture};
-use smtp_tls_policy::sts::CacheLimits;
+use smtp_tls_policy::sts::Cache;
 use smtp_tls_policy::{Domain, Reason};
 use smtp_tokio_adapter::lookups::{Lookups, Zone};
 use smtp_tokio_adapter::store::MemoryStore;
@@ -128,10 +128,10 @@ async fn facts_are_dropped_with_a_change_of_any_setting() {
         |it| it,
         |it| it.with_route(|route| route.hosts += 1),
         |it| it.with_pool(lasting()),
-        |it| it.with_failed_family(FailedFamily::default()),
+        |it| it.skipping_failed_family(),
         |it| it.with_credentials("test", Credentials::password("user", "pencil")),
         |it| it.with_memory(BrokenPeers::default()),
-        |it| it.with_policy_limits(CacheLimits::default()),
+        |it| it.with_policy_cache(Cache::new()),
     ];
     let server = start(Inbound::new(Arc::new(smtp()))).await;
     let (domain, host) = (Domain::parse("test.example").unwrap(), Domain::parse(HOST).unwrap());

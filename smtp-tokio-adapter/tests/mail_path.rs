@@ -398,8 +398,8 @@ const RULES: [(&str, &str, &str, &str); 13] = [
     (
         "judge: a certificate that matches no TLSA record is refused",
         "smtp-tls-policy/src/judge/mod.rs",
-        "(dane::judge(check, chain, trust.algorithms(), now), None)",
-        "(dane::judge(check, chain, trust.algorithms(), now).or(Ok(())), None)",
+        "(dane::judge(records, names, chain, trust.algorithms(), now), None)",
+        "(dane::judge(records, names, chain, trust.algorithms(), now).or(Ok(())), None)",
     ),
     (
         "sources: a host outside the MTA-STS policy is refused",
@@ -416,8 +416,8 @@ const RULES: [(&str, &str, &str, &str); 13] = [
     (
         "the adapter: MAIL carries REQUIRETLS",
         "smtp-tokio-adapter/src/client/connection.rs",
-        "(Requiretls::Needed | Requiretls::WhereOffered, true) if offered => Ok(envelope),",
-        "(Requiretls::Needed | Requiretls::WhereOffered, true) if offered => \
+        "(MessageTls::Required | MessageTls::RequiredOfBounce, true) if offered => Ok(envelope),",
+        "(MessageTls::Required | MessageTls::RequiredOfBounce, true) if offered => \
          Ok(without_requiretls(&envelope)),",
     ),
     (

@@ -3,7 +3,7 @@ use std::time::Duration;
 use smtp_tls_policy::judge::Standing;
 use smtp_tls_policy::pki::{Pin, Revocation, RootsId, TlsaRecord, TlsaSet, Trust};
 use smtp_tls_policy::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};
-use smtp_tls_policy::plan::{Dns, DnsStatus, Facts, HostOrigin, TlsaFact, plan};
+use smtp_tls_policy::plan::{DnsStatus, Facts, HostOrigin, TlsaFact, plan};
 use smtp_tls_policy::rules::{OutboundConnector, Posture};
 use smtp_tls_policy::{Domain, Host, Namespace};
 
@@ -64,7 +64,7 @@ pub fn chain(data: &[u8]) {
             let connector =
                 OutboundConnector::new("c", vec![Namespace::Default], Posture::Opportunistic);
             let mut facts = Facts::new(&connector, &host, &host, HostOrigin::Mx);
-            facts.dns = Dns { mx: DnsStatus::Secure, expanded_next_hop: None, tlsa: &tlsa };
+            (facts.mx, facts.tlsa) = (DnsStatus::Secure, &tlsa);
             let plan = plan(&facts).expect("a plan");
             let verdict = plan.judge(&chain, &Trust::empty(), now);
             assert_eq!(plan.judge(&chain, &trust, now), verdict, "roots have no say");

@@ -15,11 +15,11 @@ pub fn records(data: &[u8]) {
     let whole = parts.concat();
     // RFC 8461, section 3.1 and RFC 8460, section 3: strings are joined without anything in
     // between.
-    assert_eq!(sts::StsRecord::find(&together), sts::StsRecord::find(&[[&whole]]));
+    assert_eq!(sts::PolicyId::find(&together), sts::PolicyId::find(&[[&whole]]));
     assert_eq!(tlsrpt::TlsrptRecord::find(&together), tlsrpt::TlsrptRecord::find(&[[&whole]]));
-    if let Ok(Some(record)) = sts::StsRecord::find(&apart) {
-        let written = format!("v=STSv1;id={}", record.id);
-        assert_eq!(sts::StsRecord::find(&[[written.as_bytes()]]), Ok(Some(record)));
+    if let Ok(Some(id)) = sts::PolicyId::find(&apart) {
+        let written = format!("v=STSv1;id={id}");
+        assert_eq!(sts::PolicyId::find(&[[written.as_bytes()]]), Ok(Some(id)));
     }
     let _ = tlsrpt::TlsrptRecord::find(&apart);
 

@@ -1,9 +1,10 @@
 //! The questions that are asked once for each recipient domain.
 
 use crate::domain::{Domain, Host};
-use crate::inquiry::answer::{DnsAnswer, MxRecord};
+use crate::inquiry::answer::MxRecord;
+use crate::inquiry::ask::{Answer, Ask};
 use crate::inquiry::not_dialled::NotDialled;
-use crate::plan::facts::{Demand, Dns, DnsStatus, Facts, HostOrigin, MessageTls, Policy, TlsaFact};
+use crate::plan::facts::{Demand, DnsStatus, Facts, HostOrigin, MessageTls, Policy, TlsaFact};
 use crate::plan::scope::Scope;
 use crate::plan::{domain_refusal, policy_unavailable};
 use crate::rules::connector::OutboundConnector;
@@ -14,78 +15,15 @@ use crate::tlsrpt::Reporting;
 /// The port of SMTP (RFC 5321, section 4.5.4.2).
 const SMTP_PORT: u16 = 25;
 
-/// What the failure of one address family means if the other one has an answer.
-///
-/// It matters only where DANE may apply: where the connector lets TLSA records count, and the
-/// answer of the other family, or the CNAME that led there, is secure. Everywhere else the
-/// addresses of the other family are used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum FailedFamily {
-    /// The host is unreachable (RFC 7672, section 2.2.2).
-    #[default]
-    Delays,
-    /// The addresses of the other family are used, also where DANE may apply.
-    IsSkipped,
-}
-
 /// What is known of a delivery before anything is looked up.
 #[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct MailFacts<'a> {
-    /// The policy for the recipient domain.
-    pub policy: Policy<'a>,
-    /// Further demands on the connection.
-    pub demands: &'a [Demand],
-    /// The domain of the recipients, or their address literal.
-    pub domain: &'a Host,
-    /// What the message wants of TLS.
-    pub message: MessageTls,
-    /// The port of hosts that MX records name; a smart host has a port of its own. By default 25.
-    pub port: u16,
-    /// What the failure of one address family means.
-    pub failed_family: FailedFamily,
-}
-
-impl<'a> MailFacts<'a> {
-    /// A message without further demands, for a domain that this connector serves.
-    pub fn new(connector: &'a OutboundConnector, domain: &'a Host) -> Self {
-        Self::of(Policy::Connector(connector), domain)
-    }
-
-    /// A message for a domain whose policy could not be looked up.
-    pub fn policy_unavailable(domain: &'a Host) -> Self {
-        Self::of(Policy::Unavailable, domain)
-    }
-
-    fn of(policy: Policy<'a>, domain: &'a Host) -> Self {
-        Self {
-            policy,
-            demands: &[],
-            domain,
-            message: MessageTls::Default,
-            port: SMTP_PORT,
-            failed_family: FailedFamily::default(),
-        }
-    }
-}
-
-/// A question about a recipient domain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DomainAsk<'q> {
-    /// The MX records of this domain.
-    Mx(&'q Domain),
-    /// The MTA-STS policy that applies to this domain now: what [`sts::Cache`](crate::sts::Cache)
-    /// says after the record at [`sts::record_name`](crate::sts::record_name) was looked up.
-    Sts(&'q Domain),
-}
-
-/// The answer to a [`DomainAsk`].
-#[derive(Clone, Debug)]
-pub enum DomainAnswer {
-    /// To [`DomainAsk::Mx`].
-    Mx(DnsAnswer<MxRecord>),
-    /// To [`DomainAsk::Sts`].
-    Sts(StsAnswer),
+pub(super) struct Mail<'a> {
+    pub(super) policy: Policy<'a>,
+    demands: &'a [Demand],
+    domain: &'a Host,
+    pub(super) message: MessageTls,
+    port: u16,
+    pub(super) skips_failed_family: bool,
 }
 
 /// The hosts to which the mail of a domain goes.
@@ -104,6 +42,9 @@ pub enum MailHosts {
 ///
 /// A smart host and an address literal have no MX records, and a domain that is refused or does not
 /// exist needs no policy: the questions are left out.
+///
+/// What is known of the delivery is set before the first question: each `with_*` begins anew, and
+/// forgets what was answered.
 #[derive(Clone, Debug)]
 pub struct DomainInquiry<'a> {
     facts: DomainFacts<'a>,
@@ -121,7 +62,7 @@ enum State {
 /// [`HostInquiry`](super::HostInquiry) asks about each of its hosts.
 #[derive(Clone, Debug)]
 pub struct DomainFacts<'a> {
-    pub(super) mail: MailFacts<'a>,
+    pub(super) mail: Mail<'a>,
     origin: HostOrigin,
     next_hop: Host,
     port: u16,
@@ -132,8 +73,60 @@ pub struct DomainFacts<'a> {
 }
 
 impl<'a> DomainInquiry<'a> {
-    /// An inquiry that has asked nothing yet.
-    pub fn new(mail: MailFacts<'a>) -> Self {
+    /// An inquiry for a message to this domain, or to this address literal, which the connector
+    /// serves. By default there are no further demands, the message wants nothing of TLS, and the
+    /// port is 25.
+    pub fn new(connector: &'a OutboundConnector, domain: &'a Host) -> Self {
+        Self::of(Policy::Connector(connector), domain)
+    }
+
+    /// An inquiry for a message to a domain whose policy could not be looked up: it asks nothing,
+    /// and ends with the refusal.
+    pub fn policy_unavailable(domain: &'a Host) -> Self {
+        Self::of(Policy::Unavailable, domain)
+    }
+
+    fn of(policy: Policy<'a>, domain: &'a Host) -> Self {
+        Self::begin(Mail {
+            policy,
+            demands: &[],
+            domain,
+            message: MessageTls::Default,
+            port: SMTP_PORT,
+            skips_failed_family: false,
+        })
+    }
+
+    /// Further demands on the connection.
+    #[must_use]
+    pub fn with_demands(self, demands: &'a [Demand]) -> Self {
+        Self::begin(Mail { demands, ..self.facts.mail })
+    }
+
+    /// What the message wants of TLS.
+    #[must_use]
+    pub fn with_message(self, message: MessageTls) -> Self {
+        Self::begin(Mail { message, ..self.facts.mail })
+    }
+
+    /// The port of hosts that MX records name; a smart host has a port of its own.
+    #[must_use]
+    pub fn with_port(self, port: u16) -> Self {
+        Self::begin(Mail { port, ..self.facts.mail })
+    }
+
+    /// Uses the addresses of one family if the look-up of the other one fails, also where DANE may
+    /// apply. Unless this is called, the host is unreachable then (RFC 7672, section 2.2.2).
+    ///
+    /// DANE may apply if the connector lets TLSA records count, and the answer of the other family,
+    /// or the CNAME that led there, is secure. Everywhere else the addresses of the other family
+    /// are used in any case.
+    #[must_use]
+    pub fn skipping_failed_family(self) -> Self {
+        Self::begin(Mail { skips_failed_family: true, ..self.facts.mail })
+    }
+
+    fn begin(mail: Mail<'a>) -> Self {
         let smart_host = match mail.policy {
             Policy::Connector(connector) => connector.smart_host.as_ref(),
             Policy::Unavailable => None,
@@ -163,19 +156,19 @@ impl<'a> DomainInquiry<'a> {
     }
 
     /// The question that comes next; `None` once all is known.
-    pub fn ask(&self) -> Option<DomainAsk<'_>> {
+    pub fn ask(&self) -> Option<Ask<'_>> {
         let domain = self.facts.next_hop.domain()?;
         match self.state {
-            State::AskMx => Some(DomainAsk::Mx(domain)),
-            State::AskSts => Some(DomainAsk::Sts(domain)),
+            State::AskMx => Some(Ask::Mx(domain)),
+            State::AskSts => Some(Ask::Sts(domain)),
             State::Done => None,
         }
     }
 
     /// Takes the answer to [`ask`](Self::ask). An answer to another question is ignored.
-    pub fn answer(&mut self, answer: DomainAnswer) {
+    pub fn answer(&mut self, answer: Answer) {
         match (self.state, answer) {
-            (State::AskMx, DomainAnswer::Mx(mx)) => {
+            (State::AskMx, Answer::Mx(mx)) => {
                 let facts = &mut self.facts;
                 (facts.mx, facts.expanded_next_hop) = (mx.status, mx.alias);
                 facts.hosts = match (mx.status.is_failure(), mx.no_such_name) {
@@ -185,7 +178,7 @@ impl<'a> DomainInquiry<'a> {
                 };
                 self.state = facts.after_mx();
             }
-            (State::AskSts, DomainAnswer::Sts(sts)) => {
+            (State::AskSts, Answer::Sts(sts)) => {
                 self.facts.sts = sts;
                 self.state = State::Done;
             }
@@ -204,7 +197,7 @@ impl<'a> DomainInquiry<'a> {
     )]
     pub fn resolve(
         mut self,
-        mut answer: impl FnMut(DomainAsk<'_>) -> DomainAnswer,
+        mut answer: impl FnMut(Ask<'_>) -> Answer,
     ) -> Result<DomainFacts<'a>, NotDialled> {
         while let Some(ask) = self.ask() {
             let answer = answer(ask);
@@ -289,14 +282,16 @@ impl DomainFacts<'_> {
     pub(super) fn facts<'f>(&'f self, host: &'f Host, tlsa: &'f TlsaFact) -> Facts<'f> {
         let mut facts = Facts::of(self.mail.policy, self.mail.domain, host, self.origin);
         facts.demands = self.mail.demands;
-        facts.dns = Dns { mx: self.mx, expanded_next_hop: self.expanded_next_hop.as_ref(), tlsa };
-        facts.sts = self.sts.fact(host);
+        facts.mx = self.mx;
+        facts.expanded_next_hop = self.expanded_next_hop.as_ref();
+        facts.tlsa = tlsa;
+        facts.sts = &self.sts;
         facts.message = self.mail.message;
         facts
     }
 
     pub(super) fn reporting(&self, host: &Host, tlsa: &TlsaFact) -> Reporting {
-        Reporting::of(&self.facts(host, tlsa), &self.sts)
+        Reporting::of(&self.facts(host, tlsa))
     }
 
     /// The question after that for MX records: no policy is needed where no host will be dialled.

@@ -2,59 +2,17 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::domain::{Domain, Host};
+use crate::domain::Host;
 use crate::inquiry::answer::DnsAnswer;
-use crate::inquiry::domain::{DomainFacts, FailedFamily};
+use crate::inquiry::ask::{Answer, Ask};
+use crate::inquiry::domain::DomainFacts;
 use crate::inquiry::not_dialled::NotDialled;
 use crate::inquiry::tlsa_search::{TlsaQuery, TlsaSearch};
-use crate::pki::tlsa::TlsaRecord;
 use crate::plan::facts::{DnsStatus, TlsaFact};
 use crate::plan::{Plan, addresses_failed, plan};
 use crate::reason::Reason;
 use crate::rules::dial::Families;
 use crate::tlsrpt::Reporting;
-
-/// A question about a host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HostAsk<'q> {
-    /// The A and AAAA records of this host, which can be looked up at the same time. A family that
-    /// the connector does not dial ([`HostInquiry::families`]) need not be looked up.
-    Addresses(&'q Domain),
-    /// The DNSSEC status of the CNAME record of this name alone, without what it leads to (RFC
-    /// 7672, section 2.1.3).
-    Cname(&'q Domain),
-    /// The TLSA records of this name, `_25._tcp.` and the candidate base domain; a CNAME is
-    /// followed.
-    Tlsa(&'q str),
-}
-
-/// The answer to a [`HostAsk`].
-#[derive(Clone, Debug)]
-pub enum HostAnswer {
-    /// To [`HostAsk::Addresses`]: A and AAAA. A machine without IPv6 answers the second one with
-    /// no records and the status of the first one. The answer for a family that the connector does
-    /// not dial is ignored.
-    Addresses(DnsAnswer<Ipv4Addr>, DnsAnswer<Ipv6Addr>),
-    /// To [`HostAsk::Cname`].
-    Cname(DnsStatus),
-    /// To [`HostAsk::Tlsa`].
-    Tlsa(DnsAnswer<TlsaRecord>),
-}
-
-impl HostAnswer {
-    /// The answer to [`HostAsk::Addresses`] of a resolver that mixes both families, such as the
-    /// operating system's.
-    pub fn addresses(status: DnsStatus, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
-        let (mut ipv4, mut ipv6) = (DnsAnswer::none(status), DnsAnswer::none(status));
-        for address in addresses {
-            match address {
-                IpAddr::V4(address) => ipv4.records.push(address),
-                IpAddr::V6(address) => ipv6.records.push(address),
-            }
-        }
-        Self::Addresses(ipv4, ipv6)
-    }
-}
 
 /// Asks what is needed for one host: addresses and TLSA records.
 ///
@@ -117,30 +75,28 @@ impl<'d> HostInquiry<'d> {
         Self { domain, host: host.clone(), state }
     }
 
-    /// The families of addresses that the connector dials.
-    pub fn families(&self) -> Families {
-        self.domain.dial().families
-    }
-
     /// The question that comes next; `None` once all is known.
-    pub fn ask(&self) -> Option<HostAsk<'_>> {
+    pub fn ask(&self) -> Option<Ask<'_>> {
         match &self.state {
-            State::AskAddresses => self.host.domain().map(HostAsk::Addresses),
+            State::AskAddresses => {
+                let families = self.domain.dial().families;
+                self.host.domain().map(|host| Ask::Addresses { host, families })
+            }
             State::Search { search, .. } => search.query().map(|query| match query {
-                TlsaQuery::Cname(host) => HostAsk::Cname(host),
-                TlsaQuery::Tlsa(owner) => HostAsk::Tlsa(owner),
+                TlsaQuery::Cname(host) => Ask::Cname(host),
+                TlsaQuery::Tlsa(owner) => Ask::Tlsa(owner),
             }),
             State::Found { .. } | State::Unreachable { .. } => None,
         }
     }
 
     /// Takes the answer to [`ask`](Self::ask). An answer to another question is ignored.
-    pub fn answer(&mut self, answer: HostAnswer) {
+    pub fn answer(&mut self, answer: Answer) {
         match (&mut self.state, answer) {
-            (State::AskAddresses, HostAnswer::Addresses(ipv4, ipv6)) => {
+            (State::AskAddresses, Answer::Addresses(ipv4, ipv6)) => {
                 self.state = self.found(ipv4, ipv6);
             }
-            (State::Search { search, family_failed, .. }, HostAnswer::Cname(status)) => {
+            (State::Search { search, family_failed, .. }, Answer::Cname(status)) => {
                 let was_asked = matches!(search.query(), Some(TlsaQuery::Cname(_)));
                 if was_asked && status == DnsStatus::Secure && *family_failed {
                     // The name is signed, though its addresses are not: DANE may apply.
@@ -149,7 +105,7 @@ impl<'d> HostInquiry<'d> {
                     search.cname(status);
                 }
             }
-            (State::Search { search, .. }, HostAnswer::Tlsa(answer)) => {
+            (State::Search { search, .. }, Answer::Tlsa(answer)) => {
                 search.tlsa(answer.status, &answer.records);
             }
             _ => {}
@@ -167,7 +123,7 @@ impl<'d> HostInquiry<'d> {
     )]
     pub fn resolve(
         mut self,
-        mut answer: impl FnMut(HostAsk<'_>) -> HostAnswer,
+        mut answer: impl FnMut(Ask<'_>) -> Answer,
     ) -> Result<Prepared, NotDialled> {
         while let Some(ask) = self.ask() {
             let answer = answer(ask);
@@ -219,8 +175,7 @@ impl<'d> HostInquiry<'d> {
             (DnsStatus::Secure, DnsStatus::Secure) => (DnsStatus::Secure, false),
             _ => (DnsStatus::Insecure, false),
         };
-        let family_failed =
-            family_failed && dane_binds && self.domain.mail.failed_family == FailedFamily::Delays;
+        let family_failed = family_failed && dane_binds && !self.domain.mail.skips_failed_family;
         if family_failed && status == DnsStatus::Secure {
             return State::Unreachable { is_signed: true };
         }

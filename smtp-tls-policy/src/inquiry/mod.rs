@@ -37,6 +37,16 @@
 //!     fn cname(&self, _: &Domain) -> DnsStatus {
 //!         DnsStatus::Secure
 //!     }
+//!     fn answer(&self, ask: Ask<'_>) -> Answer {
+//!         match ask {
+//!             Ask::Mx(domain) => Answer::Mx(self.mx(domain)),
+//!             // `sts::Cache` answers this one.
+//!             Ask::Sts(_) => Answer::Sts(StsAnswer::default()),
+//!             Ask::Addresses { host, .. } => Answer::Addresses(self.ipv4(host), self.ipv6(host)),
+//!             Ask::Cname(host) => Answer::Cname(self.cname(host)),
+//!             Ask::Tlsa(owner) => Answer::Tlsa(self.tlsa(owner)),
+//!         }
+//!     }
 //! }
 //!
 //! let resolver = Resolver;
@@ -44,21 +54,9 @@
 //!     OutboundConnector::new("all", vec![Namespace::Default], Posture::Deterministic);
 //! let domain = Host::parse("example.com")?;
 //!
-//! let inquiry = DomainInquiry::new(MailFacts::new(&connector, &domain));
-//! let facts = inquiry.resolve(|ask| match ask {
-//!     DomainAsk::Mx(domain) => DomainAnswer::Mx(resolver.mx(domain)),
-//!     // `sts::Cache` answers this one.
-//!     DomainAsk::Sts(_) => DomainAnswer::Sts(StsAnswer::default()),
-//! })?;
-//!
+//! let facts = DomainInquiry::new(&connector, &domain).resolve(|ask| resolver.answer(ask))?;
 //! let inquiry = HostInquiry::new(&facts, &Host::parse("mx.example.com")?);
-//! let prepared = inquiry.resolve(|ask| match ask {
-//!     HostAsk::Addresses(host) => {
-//!         HostAnswer::Addresses(resolver.ipv4(host), resolver.ipv6(host))
-//!     }
-//!     HostAsk::Cname(host) => HostAnswer::Cname(resolver.cname(host)),
-//!     HostAsk::Tlsa(owner) => HostAnswer::Tlsa(resolver.tlsa(owner)),
-//! })?;
+//! let prepared = inquiry.resolve(|ask| resolver.answer(ask))?;
 //! assert_eq!(prepared.plan.floor(), Floor::Authenticated);
 //! assert_eq!(prepared.addresses.len(), 1);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -68,6 +66,7 @@
 //! itself a machine without I/O and says when the record and the policy have to be looked up.
 
 mod answer;
+mod ask;
 mod domain;
 mod host;
 mod not_dialled;
@@ -75,9 +74,8 @@ mod tlsa_search;
 mod watch;
 
 pub use answer::{DnsAnswer, MxRecord};
-pub use domain::{
-    DomainAnswer, DomainAsk, DomainFacts, DomainInquiry, FailedFamily, MailFacts, MailHosts,
-};
-pub use host::{HostAnswer, HostAsk, HostInquiry, Prepared};
+pub use ask::{Answer, Ask};
+pub use domain::{DomainFacts, DomainInquiry, MailHosts};
+pub use host::{HostInquiry, Prepared};
 pub use not_dialled::NotDialled;
 pub use watch::{SILENT_AFTER, ValidationWatch};

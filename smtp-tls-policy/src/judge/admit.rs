@@ -3,33 +3,15 @@
 use pki_types::{CertificateDer, UnixTime};
 
 use crate::judge::purpose::Purpose;
-use crate::judge::{judge_pins, judge_pkix};
+use crate::judge::{Pkix, judge_pins, judge_pkix};
 use crate::pki::defect::Defect;
 use crate::pki::names::Names;
 use crate::pki::trust::{Trust, TrustStore};
-use crate::plan::check::Pkix;
 use crate::plan::refusal::{Because, Ground, Refusal};
 use crate::reason::{Fault, Reason, Status};
 use crate::rules::connector::{
     ClientCertificate, ClientCheck, ClientPurpose, InboundConnector, InboundConnectors,
 };
-use crate::rules::posture::Weight;
-
-/// What is known about a client at MAIL.
-#[derive(Clone, Copy, Debug)]
-pub struct InboundClient<'a> {
-    /// The connector that serves the sender domain, which only MAIL names.
-    pub connector: &'a InboundConnector,
-    /// What was negotiated; `None` in clear text.
-    pub tls: Option<ShownTls<'a>>,
-    /// The chain that the client showed, leaf first; empty if none. The handshake has proved that
-    /// the client holds the leaf's key.
-    pub chain: &'a [CertificateDer<'a>],
-    /// What the chain is judged against.
-    pub trust: &'a dyn TrustStore,
-    /// The time.
-    pub now: UnixTime,
-}
 
 /// What a TLS session negotiated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +33,12 @@ impl<'a> ShownTls<'a> {
     }
 }
 
-/// Decides at MAIL whether this client may send mail of the sender domain.
+/// Decides at MAIL whether this client may send mail of the sender domain, which the connector
+/// serves and which only MAIL names.
+///
+/// `tls` is what was negotiated, and `None` in clear text. `chain` is the one that the client
+/// showed, leaf first, and empty if it showed none; the handshake has proved that the client holds
+/// the leaf's key.
 ///
 /// # Errors
 ///
@@ -66,23 +53,28 @@ impl<'a> ShownTls<'a> {
 ///   repaired.
 /// - 550 5.7.1, [`Reason::ClientCertNameMismatch`]: the sender domain is tied to another
 ///   certificate name.
-pub fn admit(inbound: &InboundClient<'_>) -> Result<Because, Refusal> {
-    let connector = inbound.connector;
+pub fn admit(
+    connector: &InboundConnector,
+    tls: Option<ShownTls<'_>>,
+    chain: &[CertificateDer<'_>],
+    trust: &dyn TrustStore,
+    now: UnixTime,
+) -> Result<Because, Refusal> {
     let because = Because::new(vec![Ground::Inbound { name: connector.name.clone() }]);
-    if connector.require_tls && inbound.tls.is_none() {
+    if connector.require_tls && tls.is_none() {
         return Err(refusal(530, Reason::TlsRequired, None, because));
     }
-    let shown = inbound.tls.and_then(|tls| connector.tls.refusal(tls.version, tls.group));
+    let shown = tls.and_then(|tls| connector.tls.refusal(tls.version, tls.group));
     if let Some(reason) = shown {
         return Err(refusal(554, reason, None, because));
     }
     match &connector.client_certificate {
         ClientCertificate::NotAsked | ClientCertificate::Recorded => Ok(because),
-        ClientCertificate::Required(_) if inbound.chain.is_empty() => {
+        ClientCertificate::Required(_) if chain.is_empty() => {
             Err(refusal(554, Reason::ClientCertMissing, None, because))
         }
         ClientCertificate::Required(check) => {
-            match judge_client(check, inbound.chain, &inbound.trust.current(), inbound.now) {
+            match judge_client(check, chain, &trust.current(), now) {
                 Ok(()) => Ok(because),
                 Err(defect) if defect.reason() == Reason::CertNameMismatch => {
                     let reason = Reason::ClientCertNameMismatch;
@@ -147,17 +139,13 @@ fn judge_client(
     let pinned = judge_pins(&check.pins, chain);
     match &check.roots {
         Some(roots) if pinned.is_err() => {
-            let pkix = Pkix {
-                roots: roots.clone(),
-                names: Names { references: check.names.clone(), cn: check.cn },
-                revocation: check.revocation,
-                weight: Weight::Refuse,
-            };
+            let names = Names { references: check.names.clone(), cn: check.cn };
+            let pkix = Pkix { roots, names: &names, revocation: check.revocation };
             let purpose = match check.purpose() {
                 ClientPurpose::Client => Purpose::Client,
                 ClientPurpose::ClientOrServer => Purpose::ClientOrServer,
             };
-            judge_pkix(&pkix, chain, trust, now, purpose).0
+            judge_pkix(pkix, chain, trust, now, purpose).0
         }
         _ => pinned,
     }

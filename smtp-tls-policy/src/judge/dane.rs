@@ -11,19 +11,21 @@ use super::webpki_copies::Adapted;
 use super::{Algorithms, check_names, check_path, common_name_is_allowed, itself, within_limits};
 use crate::pki::anchors::AnchorNames;
 use crate::pki::defect::{Defect, Place};
+use crate::pki::names::Names;
 use crate::pki::tlsa::{Association, Selector, Tlsa, Usage};
 use crate::pki::x509;
-use crate::plan::check::Dane;
 use crate::reason::Reason;
 
-/// Judges a chain by TLSA records. One matching record of either usage is enough.
+/// Judges a chain by TLSA records. One matching record of either usage is enough; the names are
+/// for DANE-TA(2).
 pub(super) fn judge(
-    check: &Dane,
+    records: &[Tlsa],
+    names: &Names,
     chain: &[CertificateDer<'_>],
     algorithms: Algorithms<'_>,
     now: UnixTime,
 ) -> Result<(), Defect> {
-    let of = |usage| check.records.iter().filter(move |record| record.usage() == usage);
+    let of = |usage| records.iter().filter(move |record| record.usage() == usage);
     // RFC 7672, section 3.1.1: neither names nor dates nor anything else of the certificate counts,
     // nor what is shown with it.
     if let Some(leaf) = chain.first()
@@ -41,7 +43,7 @@ pub(super) fn judge(
             now,
             Purpose::Server,
         )?;
-        return check_names(&check.names, leaf, |_| true);
+        return check_names(names, leaf, |_| true);
     }
     let authorities: Vec<_> =
         of(Usage::TrustAnchor).flat_map(|record| authorities(record, leaf, issuers)).collect();
@@ -49,8 +51,8 @@ pub(super) fn judge(
         return Err(Defect::at(Reason::DaneMismatch, Place::Chain));
     }
     let (anchors, path_lens): (Vec<_>, Vec<_>) = authorities.into_iter().unzip();
-    let names = AnchorNames::new(&anchors);
-    let adapted = Adapted::new(chain, &anchors, &names, algorithms);
+    let anchor_names = AnchorNames::new(&anchors);
+    let adapted = Adapted::new(chain, &anchors, &anchor_names, algorithms);
     let defect = RefCell::new(None);
     // RFC 7671, section 5.2.1: the constraints of the authority's certificate hold. The path
     // builder keeps those on names only.
@@ -65,7 +67,7 @@ pub(super) fn judge(
         }
     };
     let verified = adapted.verify(now, Purpose::Server, &verify_path, |path| {
-        check_names(&check.names, leaf, |name| common_name_is_allowed(name, &adapted, path))
+        check_names(names, leaf, |name| common_name_is_allowed(name, &adapted, path))
     });
     match (verified, defect.into_inner()) {
         (Ok(named), _) => named,

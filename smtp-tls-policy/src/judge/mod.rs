@@ -24,14 +24,15 @@ use crate::pki::defect::{Defect, Detail, Place};
 use crate::pki::names::{Match, Mismatch, Names, constraints_allow};
 use crate::pki::pin::Pin;
 use crate::pki::revocation::{Consultation, Crls, MAX_LIST_SIGNATURES, Revocation};
+use crate::pki::roots::RootsId;
 use crate::pki::trust::{Trust, TrustStore};
 use crate::pki::wanted::{Wanted, WantedList};
 use crate::pki::x509;
 use crate::plan::Plan;
-use crate::plan::check::{Check, Pkix};
+use crate::plan::check::Check;
 use crate::reason::Reason;
 
-pub use self::admit::{InboundClient, ShownTls, admit, admit_handshake};
+pub use self::admit::{ShownTls, admit, admit_handshake};
 use self::builder_error::{defect_of, fault};
 use self::limits::within_limits;
 pub use self::limits::{MAX_CHAIN_BYTES, MAX_CHAIN_LEN};
@@ -55,8 +56,13 @@ impl Plan {
         let trust = &*trust.current();
         let findings = self.checks().iter().map(|check| {
             let (result, crlite) = match check {
-                Check::Pkix(pkix) => judge_pkix(pkix, chain, trust, now, Purpose::Server),
-                Check::Dane(check) => (dane::judge(check, chain, trust.algorithms(), now), None),
+                Check::Pkix { roots, names, revocation, .. } => {
+                    let pkix = Pkix { roots, names, revocation: *revocation };
+                    judge_pkix(pkix, chain, trust, now, Purpose::Server)
+                }
+                Check::Dane { records, names, .. } => {
+                    (dane::judge(records, names, chain, trust.algorithms(), now), None)
+                }
                 Check::Pinned { pins, .. } => (judge_pins(pins, chain), None),
             };
             Finding { weight: check.weight(), result, crlite }
@@ -78,10 +84,18 @@ impl Plan {
 
 type Algorithms<'a> = &'a [&'a dyn SignatureVerificationAlgorithm];
 
+/// What a PKIX check asks for, of a server or of a client.
+#[derive(Clone, Copy)]
+pub(crate) struct Pkix<'c> {
+    pub(crate) roots: &'c RootsId,
+    pub(crate) names: &'c Names,
+    pub(crate) revocation: Revocation,
+}
+
 /// Chain, dates, purpose, revocation, names: the first that fails is the defect. And what CRLite
 /// says of the leaf, if it was asked.
 pub(crate) fn judge_pkix(
-    check: &Pkix,
+    check: Pkix<'_>,
     chain: &[CertificateDer<'_>],
     trust: &Trust,
     now: UnixTime,
@@ -93,7 +107,7 @@ pub(crate) fn judge_pkix(
 }
 
 fn judge_chain(
-    check: &Pkix,
+    check: Pkix<'_>,
     chain: &[CertificateDer<'_>],
     trust: &Trust,
     now: UnixTime,
@@ -101,7 +115,7 @@ fn judge_chain(
     crlite: &Cell<Option<CrliteStatus>>,
 ) -> Result<(), Defect> {
     // First, for nothing that the peer shows can make up for it.
-    let Some(anchors) = trust.anchors(&check.roots).filter(|anchors| !anchors.is_empty()) else {
+    let Some(anchors) = trust.anchors(check.roots).filter(|anchors| !anchors.is_empty()) else {
         let set = Detail::Roots(check.roots.clone());
         return Err(Defect::at(Reason::RootsMissing, Place::Chain).with(set));
     };
@@ -112,10 +126,10 @@ fn judge_chain(
     let none = Crls::default();
     let unknown = Wanted::default();
     let consultation = Consultation {
-        roots: &check.roots,
-        wanted: trust.wanted_of(&check.roots).unwrap_or(&unknown),
+        roots: check.roots,
+        wanted: trust.wanted_of(check.roots).unwrap_or(&unknown),
         rule: check.revocation,
-        crls: trust.lists(&check.roots).unwrap_or(&none),
+        crls: trust.lists(check.roots).unwrap_or(&none),
         crlite: trust.crlite(),
         crlite_status: crlite,
         algorithms,
@@ -130,7 +144,7 @@ fn judge_chain(
         if check.revocation != Revocation::Off {
             consultation.check_itself(leaf)?;
         }
-        return check_names(&check.names, leaf, |_| true);
+        return check_names(check.names, leaf, |_| true);
     }
     let verify_path = |path: &VerifiedPath<'_>| {
         check_path(&adapted, path, &consultation.defect)?;
@@ -142,7 +156,7 @@ fn judge_chain(
         }
     };
     let verified = adapted.verify(now, purpose, &verify_path, |path| {
-        check_names(&check.names, leaf, |name| common_name_is_allowed(name, &adapted, path))
+        check_names(check.names, leaf, |name| common_name_is_allowed(name, &adapted, path))
     });
     match verified {
         Ok(named) => named,

@@ -44,8 +44,8 @@ impl Plan {
 
 fn lists_keys_only(check: &Check) -> bool {
     match check {
-        Check::Pkix(_) => false,
-        Check::Dane(dane) => dane.records.iter().all(|record| record.is_about_raw_keys()),
+        Check::Pkix { .. } => false,
+        Check::Dane { records, .. } => records.iter().all(|record| record.is_about_raw_keys()),
         Check::Pinned { pins, .. } => pins.iter().all(|pin| pin.is_of_key()),
     }
 }
@@ -58,9 +58,9 @@ fn judge(check: &Check, key: &SubjectPublicKeyInfoDer<'_>) -> Result<(), Defect>
     }
     let (matches, otherwise) = match check {
         // There is no chain to check.
-        Check::Pkix(_) => (false, Reason::CertMissing),
-        Check::Dane(dane) => {
-            (dane.records.iter().any(|record| record.matches_raw_key(key)), Reason::DaneMismatch)
+        Check::Pkix { .. } => (false, Reason::CertMissing),
+        Check::Dane { records, .. } => {
+            (records.iter().any(|record| record.matches_raw_key(key)), Reason::DaneMismatch)
         }
         Check::Pinned { pins, .. } => {
             (pins.iter().any(|pin| pin.matches_raw_key(key)), Reason::PinMismatch)

@@ -9,45 +9,35 @@ use crate::pki::roots::RootsId;
 use crate::pki::tlsa::{Tlsa, Usage};
 use crate::rules::posture::Weight;
 
-/// The PKIX check: chain, dates, purpose, revocation, names, in this order.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-pub struct Pkix {
-    /// The roots to which the chain must lead.
-    pub roots: RootsId,
-    /// The names of which the certificate must carry one.
-    pub names: Names,
-    /// How revocation lists are used.
-    pub revocation: Revocation,
-    /// What a failure means.
-    pub weight: Weight,
-}
-
-/// The DANE check (RFC 7672, section 3): one of the records matches.
-///
-/// DANE-EE(3) asks for nothing else: no chain, no dates, no names, no revocation. DANE-TA(2) asks
-/// for a chain to the authority of the record and to no other root, with dates, purposes and
-/// constraints below it, and for one of the names.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-pub struct Dane {
-    /// The usable records; one match is enough.
-    pub records: Vec<Tlsa>,
-    /// The names for DANE-TA(2).
-    pub names: Names,
-    /// What a failure means.
-    pub weight: Weight,
-}
-
 /// A check of the peer's certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(tag = "kind", rename_all = "kebab-case"))]
 pub enum Check {
-    /// A chain to a root.
-    Pkix(Pkix),
-    /// What the host's TLSA records say.
-    Dane(Dane),
+    /// The PKIX check: chain, dates, purpose, revocation, names, in this order.
+    Pkix {
+        /// The roots to which the chain must lead.
+        roots: RootsId,
+        /// The names of which the certificate must carry one.
+        names: Names,
+        /// How revocation lists are used.
+        revocation: Revocation,
+        /// What a failure means.
+        weight: Weight,
+    },
+    /// The DANE check (RFC 7672, section 3): one of the host's TLSA records matches.
+    ///
+    /// DANE-EE(3) asks for nothing else: no chain, no dates, no names, no revocation. DANE-TA(2)
+    /// asks for a chain to the authority of the record and to no other root, with dates, purposes
+    /// and constraints below it, and for one of the names.
+    Dane {
+        /// The usable records; one match is enough.
+        records: Vec<Tlsa>,
+        /// The names for DANE-TA(2).
+        names: Names,
+        /// What a failure means.
+        weight: Weight,
+    },
     /// The peer's own certificate, or its key, is one that the administrator knows. Nothing else is
     /// asked.
     Pinned {
@@ -62,29 +52,33 @@ impl Check {
     /// What a failure means.
     pub fn weight(&self) -> Weight {
         match self {
-            Self::Pkix(pkix) => pkix.weight,
-            Self::Dane(dane) => dane.weight,
-            Self::Pinned { weight, .. } => *weight,
+            Self::Pkix { weight, .. } | Self::Dane { weight, .. } | Self::Pinned { weight, .. } => {
+                *weight
+            }
         }
     }
 
     pub(crate) fn set_weight(&mut self, new: Weight) {
         match self {
-            Self::Pkix(pkix) => pkix.weight = new,
-            Self::Dane(dane) => dane.weight = new,
-            Self::Pinned { weight, .. } => *weight = new,
+            Self::Pkix { weight, .. } | Self::Dane { weight, .. } | Self::Pinned { weight, .. } => {
+                *weight = new
+            }
         }
     }
 
     /// Whether two checks ask the same, whatever a failure means.
     pub(crate) fn asks_the_same(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Pkix(a), Self::Pkix(b)) => {
-                (&a.roots, &a.names, a.revocation) == (&b.roots, &b.names, b.revocation)
-            }
-            (Self::Dane(a), Self::Dane(b)) => (&a.records, &a.names) == (&b.records, &b.names),
-            (Self::Pinned { pins: a, .. }, Self::Pinned { pins: b, .. }) => a == b,
-            (Self::Pkix(_) | Self::Dane(_) | Self::Pinned { .. }, _) => false,
+            (
+                Self::Pkix { roots, names, revocation, weight: _ },
+                Self::Pkix { roots: r, names: n, revocation: rule, weight: _ },
+            ) => (roots, names, revocation) == (r, n, rule),
+            (
+                Self::Dane { records, names, weight: _ },
+                Self::Dane { records: r, names: n, weight: _ },
+            ) => (records, names) == (r, n),
+            (Self::Pinned { pins: a, weight: _ }, Self::Pinned { pins: b, weight: _ }) => a == b,
+            (Self::Pkix { .. } | Self::Dane { .. } | Self::Pinned { .. }, _) => false,
         }
     }
 }
@@ -92,18 +86,18 @@ impl Check {
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Pkix(pkix) => {
-                let by = match pkix.names.cn {
+            Self::Pkix { roots, names, .. } => {
+                let by = match names.cn {
                     CnFallback::Never => " as an alternative name",
                     CnFallback::IfNoDnsSan | CnFallback::Always => "",
                 };
-                write!(f, "a chain to the roots {}, for {}{by}", pkix.roots, pkix.names)
+                write!(f, "a chain to the roots {roots}, for {names}{by}")
             }
-            Self::Dane(dane) => {
+            Self::Dane { records, names, .. } => {
                 f.write_str("a TLSA record:")?;
-                either(f, &dane.records)?;
-                match dane.records.iter().any(|record| record.usage() == Usage::TrustAnchor) {
-                    true => write!(f, ", for {}", dane.names),
+                either(f, records)?;
+                match records.iter().any(|record| record.usage() == Usage::TrustAnchor) {
+                    true => write!(f, ", for {names}"),
                     false => Ok(()),
                 }
             }

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use crate::domain::{Domain, Host};
 use crate::pki::tlsa::TlsaSet;
+#[cfg(doc)]
+use crate::reason::Reason;
 use crate::rules::connector::OutboundConnector;
 use crate::rules::posture::Floor;
-use crate::sts::fact::StsFact;
+use crate::sts::messages::StsAnswer;
 
 /// How the host to dial was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -84,37 +86,21 @@ pub enum TlsaFact {
     Failed,
 }
 
-/// What the DNS said on the way to the host.
-#[derive(Clone, Copy, Debug)]
-pub struct Dns<'a> {
-    /// The status of the MX answer, or of its denial. For a smart host
-    /// [`SmartHost::secure`](crate::rules::connector::SmartHost::secure) counts instead.
-    pub mx: DnsStatus,
-    /// The name at the end of the recipient domain's CNAMEs, if it is an alias (RFC 7672, section
-    /// 2.2.1).
-    pub expanded_next_hop: Option<&'a Domain>,
-    /// The host's TLSA records.
-    pub tlsa: &'a TlsaFact,
-}
-
-impl Dns<'_> {
-    /// Nothing on the way is signed.
-    pub const UNSIGNED: Self =
-        Self { mx: DnsStatus::Insecure, expanded_next_hop: None, tlsa: &TlsaFact::NotAsked };
-}
-
-/// What the message wants of TLS (RFC 8689).
+/// What the message wants of TLS (RFC 8689). It decides whether MAIL carries the option REQUIRETLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum MessageTls {
-    /// Nothing.
+    /// Nothing. MAIL is without the option.
     #[default]
     Default,
-    /// `TLS-Required: No`: it is to arrive even where the recipient's published policies fail.
+    /// `TLS-Required: No`: it is to arrive even where the recipient's published policies fail. MAIL
+    /// is without the option.
     Optional,
-    /// REQUIRETLS.
+    /// REQUIRETLS. MAIL carries the option: a host that does not offer it inside TLS gets QUIT and
+    /// no mail, with 5.7.30 ([`Reason::RequiretlsUnsupported`]).
     Required,
-    /// REQUIRETLS with a null reverse-path: the option is sent where it is offered, and its absence
-    /// stops nothing (RFC 8689, section 4.2.1 speaks of other messages only).
+    /// REQUIRETLS with a null reverse-path: MAIL carries the option if the EHLO reply inside TLS
+    /// offers it. Otherwise the message goes without (RFC 8689, section 4.2.1 speaks of other
+    /// messages only).
     RequiredOfBounce,
 }
 
@@ -152,17 +138,23 @@ pub struct Facts<'a> {
     /// TLS from the first byte, without STARTTLS (RFC 8314). A connector's smart host with implicit
     /// TLS counts by itself.
     pub implicit_tls: bool,
-    /// What the DNS said.
-    pub dns: Dns<'a>,
-    /// The MTA-STS policy of the next hop.
-    pub sts: StsFact,
+    /// The DNSSEC status of the MX answer, or of its denial. For a smart host
+    /// [`SmartHost::secure`](crate::rules::connector::SmartHost::secure) counts instead.
+    pub mx: DnsStatus,
+    /// The name at the end of the recipient domain's CNAMEs, if it is an alias (RFC 7672, section
+    /// 2.2.1).
+    pub expanded_next_hop: Option<&'a Domain>,
+    /// The host's TLSA records.
+    pub tlsa: &'a TlsaFact,
+    /// The MTA-STS policy of the next hop, and what failed when it was looked up.
+    pub sts: &'a StsAnswer,
     /// What the message wants.
     pub message: MessageTls,
 }
 
 impl<'a> Facts<'a> {
-    /// The facts for one host of a recipient domain that this connector serves. STARTTLS, and no
-    /// further sources.
+    /// The facts for one host of a recipient domain that this connector serves. STARTTLS, no
+    /// further sources, nothing signed in the DNS, and no MTA-STS policy.
     pub fn new(
         connector: &'a OutboundConnector,
         next_hop: &'a Host,
@@ -190,8 +182,10 @@ impl<'a> Facts<'a> {
             host,
             origin,
             implicit_tls: false,
-            dns: Dns::UNSIGNED,
-            sts: StsFact::NONE,
+            mx: DnsStatus::Insecure,
+            expanded_next_hop: None,
+            tlsa: &TlsaFact::NotAsked,
+            sts: &StsAnswer { policy: None, trouble: None },
             message: MessageTls::Default,
         }
     }

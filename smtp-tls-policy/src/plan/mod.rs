@@ -9,11 +9,11 @@ pub(crate) mod refusal;
 pub(crate) mod scope;
 mod sources;
 
-pub use attempt::{Attempt, Requiretls};
+pub use attempt::Attempt;
 pub use broken_peers::{Broken, BrokenPeers, MAX_PEERS, PeerKey, REMEMBERED_FOR};
-pub use check::{Check, Dane, Pkix};
+pub use check::Check;
 pub use explain::{HopEnding, explain};
-pub use facts::{Demand, Dns, DnsStatus, Facts, HostOrigin, MessageTls, Policy, TlsaFact};
+pub use facts::{Demand, DnsStatus, Facts, HostOrigin, MessageTls, Policy, TlsaFact};
 pub use refusal::{Because, Ground, Refusal};
 
 use std::fmt;
@@ -37,7 +37,7 @@ pub struct Plan {
     checks: Vec<Check>,
     sni: Option<Domain>,
     yields: Yields,
-    requiretls: Requiretls,
+    message: MessageTls,
     limits: TlsLimits,
     list_wait: Duration,
     notes: Vec<Reason>,
@@ -73,9 +73,9 @@ impl Plan {
         self.yields
     }
 
-    /// Whether MAIL carries REQUIRETLS.
-    pub fn requiretls(&self) -> Requiretls {
-        self.requiretls
+    /// What the message wants of TLS, and with it whether MAIL carries REQUIRETLS.
+    pub fn message(&self) -> MessageTls {
+        self.message
     }
 
     /// The TLS versions and key exchange groups that the connector allows.
@@ -113,15 +113,16 @@ impl Plan {
     /// peer.
     pub fn status(&self, reason: Reason) -> Option<Status> {
         let status = reason.status()?;
-        match (self.requiretls, reason) {
+        match (self.message, reason) {
             // RFC 8689 is about what the peer does not offer. What is missing here may be repaired.
             _ if reason.fault() == Fault::Local => Some(status),
             // A connection that breaks says nothing about what the host can do.
-            (_, Reason::TlsLost) | (Requiretls::NotWanted | Requiretls::WhereOffered, _) => {
+            (_, Reason::TlsLost) => Some(status),
+            (MessageTls::Required, Reason::RequiretlsUnsupported) => Some(status),
+            (MessageTls::Required, _) => Some(ENCRYPTION_NEEDED),
+            (MessageTls::Default | MessageTls::Optional | MessageTls::RequiredOfBounce, _) => {
                 Some(status)
             }
-            (Requiretls::Needed, Reason::RequiretlsUnsupported) => Some(status),
-            (Requiretls::Needed, _) => Some(ENCRYPTION_NEEDED),
         }
     }
 }
@@ -202,7 +203,7 @@ pub fn plan(facts: &Facts<'_>) -> Result<Plan, Refusal> {
     };
     let contributions = sources::ask(connector, facts)
         .map_err(|(reason, grounds)| refusal(facts.message, reason, grounds))?;
-    Ok(join(contributions, facts.host))
+    Ok(join(contributions, facts.host, facts.message))
 }
 
 /// The refusal of a whole domain, whichever host it is about.
@@ -249,10 +250,9 @@ fn refusal(message: MessageTls, reason: Reason, grounds: Vec<Ground>) -> Refusal
     Refusal { code, status, reason, defect: None, because: Because::new(grounds) }
 }
 
-fn join(contributions: Vec<Contribution>, host: &Host) -> Plan {
+fn join(contributions: Vec<Contribution>, host: &Host, message: MessageTls) -> Plan {
     let (mut floor, mut attempt) = (Floor::Plaintext, Attempt::Clear);
     let mut yields = Yields::default();
-    let mut requiretls = Requiretls::NotWanted;
     let mut limits = TlsLimits::default();
     let mut list_wait = Duration::ZERO;
     let mut sni = host.domain().cloned();
@@ -263,7 +263,6 @@ fn join(contributions: Vec<Contribution>, host: &Host) -> Plan {
         floor = floor.max(contribution.floor);
         attempt = attempt.max(contribution.attempt);
         yields = yields.join(contribution.yields);
-        requiretls = requiretls.max(contribution.requiretls);
         // One source at most, the connector, has limits.
         if !contribution.limits.is_unlimited() {
             limits = contribution.limits;
@@ -313,7 +312,7 @@ fn join(contributions: Vec<Contribution>, host: &Host) -> Plan {
         checks,
         sni,
         yields,
-        requiretls,
+        message,
         limits,
         list_wait,
         notes,

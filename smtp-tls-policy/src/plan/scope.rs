@@ -19,7 +19,7 @@ pub(crate) struct Scope<'a> {
 
 impl<'a> Scope<'a> {
     pub(super) fn of(connector: &'a OutboundConnector, facts: &Facts<'_>) -> Self {
-        Self { connector, origin: facts.origin, message: facts.message, mx: facts.dns.mx }
+        Self { connector, origin: facts.origin, message: facts.message, mx: facts.mx }
     }
 
     /// Whether DNSSEC led to the host, or a configuration that counts as much.

@@ -10,8 +10,8 @@ use crate::domain::{Domain, Host};
 use crate::pki::names::{CnFallback, Names, Reference};
 use crate::pki::roots::RootsId;
 use crate::pki::tlsa::TlsaSet;
-use crate::plan::attempt::{Attempt, Requiretls};
-use crate::plan::check::{Check, Dane, Pkix};
+use crate::plan::attempt::Attempt;
+use crate::plan::check::Check;
 use crate::plan::facts::{Demand, Facts, HostOrigin, MessageTls, Policy, TlsaFact};
 use crate::plan::refusal::Ground;
 use crate::plan::scope::Scope;
@@ -20,7 +20,8 @@ use crate::rules::connector::OutboundConnector;
 use crate::rules::list_wait::{DEFAULT_LIST_WAIT, MAX_LIST_WAIT};
 use crate::rules::posture::{Floor, OptionalTls, Posture, StsRule, Subject, Weight, Yields};
 use crate::rules::tls_limits::TlsLimits;
-use crate::sts::fact::{StsFact, StsFailure, StsPolicy};
+use crate::sts::Mode;
+use crate::sts::messages::Trouble;
 
 /// What one source contributes. Joining is commutative, associative and idempotent, and only
 /// raises.
@@ -31,7 +32,6 @@ pub(crate) struct Contribution {
     pub(crate) checks: Vec<Check>,
     pub(crate) yields: Yields,
     pub(crate) sni: Option<Domain>,
-    pub(crate) requiretls: Requiretls,
     pub(crate) limits: TlsLimits,
     pub(crate) list_wait: Duration,
     pub(crate) notes: Vec<Reason>,
@@ -46,7 +46,6 @@ impl Contribution {
             checks: Vec::new(),
             yields: Yields::default(),
             sni: None,
-            requiretls: Requiretls::NotWanted,
             limits: TlsLimits::default(),
             list_wait: Duration::ZERO,
             notes: Vec::new(),
@@ -124,7 +123,7 @@ impl Facts<'_> {
             && self.origin != HostOrigin::Literal
             && !view.optional;
         reported.then_some((
-            if view.dane_counts { self.dns.tlsa } else { &TlsaFact::NotAsked },
+            if view.dane_counts { self.tlsa } else { &TlsaFact::NotAsked },
             view.sts_counts(),
         ))
     }
@@ -157,7 +156,7 @@ impl<'a> View<'a> {
     fn new(connector: &'a OutboundConnector, facts: &'a Facts<'a>) -> Self {
         let scope = Scope::of(connector, facts);
         let dane_counts = scope.dane_counts(facts.host);
-        let tlsa = match facts.dns.tlsa {
+        let tlsa = match facts.tlsa {
             TlsaFact::Found(set) if dane_counts => Some(set),
             _ => None,
         };
@@ -239,19 +238,19 @@ impl<'a> View<'a> {
                 _ => vec![Reference::from(facts.host.clone())],
             }
         };
-        Check::Pkix(Pkix {
+        Check::Pkix {
             roots: connector.roots.clone(),
             names: Names { references, cn: connector.cn },
             revocation: connector.revocation,
             weight,
-        })
+        }
     }
 
     /// RFC 7672.
     fn dane(&self) -> Result<Option<Contribution>, Reason> {
         let only = self.scope.is_dane_only();
         let binding = only || !self.optional;
-        if self.scope.dane_binds(self.facts.host) && *self.facts.dns.tlsa == TlsaFact::Failed {
+        if self.scope.dane_binds(self.facts.host) && *self.facts.tlsa == TlsaFact::Failed {
             // RFC 7672, section 2.1.2: never taken for absence.
             return Err(Reason::TlsaLookupFailed);
         }
@@ -270,11 +269,11 @@ impl<'a> View<'a> {
             return Ok(Some(self.published(promise, binding)));
         }
         let ground = Ground::Dane { base: base.clone(), mx_secure: self.mx_secure };
-        let check = Check::Dane(Dane {
+        let check = Check::Dane {
             records: set.usable().to_vec(),
             names: Names { references: self.dane_names(&base), cn: CnFallback::IfNoDnsSan },
             weight: Weight::Refuse,
-        });
+        };
         let mut dane =
             Contribution::new(Floor::Authenticated, Attempt::StartTls, ground).with(vec![check]);
         // RFC 7672, section 8.1: the base domain, whatever the name of the host.
@@ -288,7 +287,7 @@ impl<'a> View<'a> {
         match self.facts.origin {
             HostOrigin::Mx if self.mx_secure => {
                 names.extend(self.facts.next_hop.domain());
-                names.extend(self.facts.dns.expanded_next_hop);
+                names.extend(self.facts.expanded_next_hop);
             }
             // "When the client MTA is employing DANE TLS security despite insecure MX redirection,
             // the MX hostname is the only reference identifier."
@@ -305,10 +304,12 @@ impl<'a> View<'a> {
         self.scope.sts_counts(self.facts.policy_host())
     }
 
-    /// Whether the policy lists the host. An address in place of an MX host's name
-    /// matches no pattern (RFC 8461, section 4.1).
-    fn listed(&self, mx_matches: bool) -> bool {
-        mx_matches && self.facts.host.domain().is_some()
+    /// The mode of the MTA-STS policy that applies, and whether the policy lists the host. An
+    /// address in place of an MX host's name matches no pattern (RFC 8461, section 4.1).
+    fn sts_policy(&self) -> Option<(Mode, bool)> {
+        let policy = self.facts.sts.policy.as_ref()?.policy();
+        let lists = || self.facts.host.domain().is_some_and(|host| policy.permits(host));
+        (policy.mode() != Mode::None).then(|| (policy.mode(), lists()))
     }
 
     /// The usable TLSA records that may replace MTA-STS: a forger of the MX records could bring its
@@ -323,7 +324,9 @@ impl<'a> View<'a> {
 
     /// Whether this side failed to find out if a policy binds. That holds for the whole domain.
     fn sts_is_unknown(&self) -> bool {
-        self.facts.sts == StsFact::NONE.with_failure(StsFailure::Local)
+        let failed = self.facts.sts.trouble.as_ref().map(Trouble::reason);
+        failed == Some(Reason::StsLocalFault)
+            && self.sts_policy().is_none()
             && self.sts_counts()
             && !self.optional
             && !self.dane_replaces_sts()
@@ -334,10 +337,9 @@ impl<'a> View<'a> {
         if !self.sts_counts() {
             return Ok(None);
         }
-        let (enforce, mx_matches) = match self.facts.sts.policy {
-            StsPolicy::None => (false, None),
-            StsPolicy::Testing { mx_matches } => (false, Some(self.listed(mx_matches))),
-            StsPolicy::Enforce { mx_matches } => (true, Some(self.listed(mx_matches))),
+        let (enforce, mx_matches) = match self.sts_policy() {
+            None => (false, None),
+            Some((mode, mx_matches)) => (mode == Mode::Enforce, Some(mx_matches)),
         };
         let (by_dane, instead) = (self.secure_tlsa(), self.dane_replaces_sts());
         let binding = enforce && !self.optional && !instead;
@@ -352,7 +354,7 @@ impl<'a> View<'a> {
         let binding = binding && !shows_another_name;
         let mut sts = Contribution::new(Floor::Authenticated, Attempt::StartTls, ground);
         if let (Some(_), Some(host)) = (mx_matches, self.facts.host.domain()) {
-            sts.checks.push(Check::Pkix(Pkix {
+            sts.checks.push(Check::Pkix {
                 roots: RootsId::public(),
                 // RFC 8461, section 4.1: a DNS-ID that is the MX host's name, not the policy's
                 // pattern; never the Common Name.
@@ -362,9 +364,9 @@ impl<'a> View<'a> {
                 },
                 revocation: self.connector.revocation,
                 weight: Weight::Refuse,
-            }));
+            });
         }
-        sts.notes.extend(self.facts.sts.failure.map(Reason::from));
+        sts.notes.extend(self.facts.sts.trouble.as_ref().map(Trouble::reason));
         sts.notes.extend((mx_matches == Some(false)).then_some(Reason::StsMxMismatch));
         match (mx_matches, sts.notes.is_empty()) {
             (None, true) => Ok(None),
@@ -390,29 +392,21 @@ impl<'a> View<'a> {
                 Ok(Some(wish(Floor::Plaintext, Attempt::Clear, Ground::TlsOptional)))
             }
             MessageTls::RequiredOfBounce => {
-                let mut bounce = wish(Floor::Plaintext, Attempt::Clear, Ground::Requiretls);
-                bounce.requiretls = Requiretls::WhereOffered;
-                Ok(Some(bounce))
+                Ok(Some(wish(Floor::Plaintext, Attempt::Clear, Ground::Requiretls)))
             }
             MessageTls::Required => {
                 let sts_vouches = self.connector.sts != StsRule::Off
-                    && match self.facts.sts.policy {
-                        StsPolicy::None => false,
-                        StsPolicy::Testing { mx_matches } | StsPolicy::Enforce { mx_matches } => {
-                            self.listed(mx_matches)
-                        }
-                    };
+                    && self.sts_policy().is_some_and(|(_, mx_matches)| mx_matches);
                 // RFC 8689, section 4.2.1, 2.
                 if self.facts.origin == HostOrigin::Mx && !self.mx_secure && !sts_vouches {
                     return Err((Reason::RequiretlsMxInsecure, vec![Ground::Requiretls]));
                 }
                 let mut required =
                     wish(Floor::Authenticated, Attempt::StartTls, Ground::Requiretls);
-                required.requiretls = Requiretls::Needed;
                 // RFC 8689, section 4.2.1, 4: by RFC 7672 where that applies, else a DNS-ID or
                 // CN-ID that is the host's name.
                 if self.usable_tlsa().is_none() {
-                    required.checks.push(Check::Pkix(Pkix {
+                    required.checks.push(Check::Pkix {
                         roots: self.connector.roots.clone(),
                         names: Names {
                             references: vec![Reference::from(self.facts.host.clone())],
@@ -420,7 +414,7 @@ impl<'a> View<'a> {
                         },
                         revocation: self.connector.revocation,
                         weight: Weight::Refuse,
-                    }));
+                    });
                 }
                 Ok(Some(required))
             }

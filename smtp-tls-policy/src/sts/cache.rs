@@ -12,17 +12,18 @@
 //! use smtp_tls_policy::sts::*;
 //!
 //! let now = UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000));
-//! let mut cache = Cache::new(CacheLimits::default());
+//! let mut cache = Cache::new();
 //! let next_hop = Domain::parse("example.com")?;
 //!
 //! let records = [["v=STSv1; id=1;"]]; // from DNS
-//! let Discovered::Fetch(fetch) = cache.discovered(&next_hop, StsRecord::find(&records).map_err(Into::into), now) else {
+//! let id = PolicyId::find(&records).map_err(Trouble::Record);
+//! let Discovered::Fetch(fetch) = cache.discovered(&next_hop, id, now) else {
 //!     panic!("nothing is cached")
 //! };
 //! assert_eq!(fetch.url(), "https://mta-sts.example.com/.well-known/mta-sts.txt");
-//! let body = "version: STSv1\nmode: enforce\nmx: *.example.com\nmax_age: 604800"; // by HTTPS
-//! let response = PolicyResponse::new(200, Some("text/plain"), body);
-//! let fetched = cache.fetched(fetch, Ok(response), now);
+//! let body = b"version: STSv1\nmode: enforce\nmx: *.example.com\nmax_age: 604800"; // by HTTPS
+//! let policy = PolicyText::from_response(200, Some("text/plain"), body);
+//! let fetched = cache.fetched(fetch, policy, now);
 //!
 //! let applied = fetched.answer.policy.expect("a policy applies");
 //! assert!(applied.policy().permits(&Domain::parse("mx1.example.com")?));
@@ -43,39 +44,24 @@ use std::time::Duration;
 use pki_types::UnixTime;
 
 use super::attempts::{Attempt, Attempts};
-use super::fetch::{FetchError, PolicyResponse, policy_host};
+use super::fetch::{FetchError, policy_host};
 use super::messages::{
-    CachedPolicy, Discovered, DiscoveryError, Due, Fetch, FetchEnd, StoreChange, StsAnswer,
-    Trouble, after,
+    CachedPolicy, Discovered, Due, Fetch, FetchEnd, StoreChange, StsAnswer, Trouble, after,
 };
-use super::policy::Mode;
+use super::policy::{Mode, PolicyText};
 use super::times::REFRESH_RETRY;
-use super::txt::StsRecord;
+use super::txt::PolicyId;
 use crate::domain::Domain;
 
-/// How much a [`Cache`] holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CacheLimits {
-    /// Most policies; each one costs at most [`MAX_POLICY_LEN`](super::MAX_POLICY_LEN) bytes, and
-    /// some hundred as a rule. Where one must go, it is one of mode none, then testing, then
-    /// enforce, and of these the least recently used; a policy never takes the place of one of a
-    /// stricter mode. By default 10,000: our own choice.
-    pub policies: usize,
-    /// Most fetches that are under way, or failed within [`FETCH_BACKOFF`](super::FETCH_BACKOFF).
-    /// By default 10,000: our own choice.
-    pub attempts: usize,
-}
-
-impl Default for CacheLimits {
-    fn default() -> Self {
-        Self { policies: 10_000, attempts: 10_000 }
-    }
-}
+/// Most policies that a [`Cache`] holds, unless set. Our own choice.
+const MAX_POLICIES: usize = 10_000;
+/// Most fetches that a [`Cache`] remembers, unless set. Our own choice.
+const MAX_ATTEMPTS: usize = 10_000;
 
 /// The cache. Time is an argument: wall-clock time, for policies outlive the process.
 #[derive(Debug)]
 pub struct Cache {
-    limits: CacheLimits,
+    max_policies: usize,
     known: HashMap<Domain, Known>,
     /// By what goes first when there is no room: mode, then last use.
     by_worth: BTreeSet<(Mode, u64, Domain)>,
@@ -91,17 +77,39 @@ struct Known {
     due: UnixTime,
 }
 
+impl Default for Cache {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Cache {
-    /// An empty cache.
-    pub fn new(limits: CacheLimits) -> Self {
+    /// An empty cache of at most 10,000 policies and 10,000 attempts.
+    pub fn new() -> Self {
         Self {
-            limits,
+            max_policies: MAX_POLICIES,
             known: HashMap::new(),
             by_worth: BTreeSet::new(),
             by_due: BTreeSet::new(),
-            attempts: Attempts::new(limits.attempts),
+            attempts: Attempts::new(MAX_ATTEMPTS),
             uses: 0,
         }
+    }
+
+    /// Holds at most this many policies; each one costs at most
+    /// [`MAX_POLICY_LEN`](super::MAX_POLICY_LEN) bytes, and some hundred as a rule. Where one must
+    /// go, it is one of mode none, then testing, then enforce, and of these the least recently
+    /// used; a policy never takes the place of one of a stricter mode.
+    #[must_use]
+    pub fn with_max_policies(self, max_policies: usize) -> Self {
+        Self { max_policies, ..self }
+    }
+
+    /// Remembers at most this many fetches that are under way, or failed within
+    /// [`FETCH_BACKOFF`](super::FETCH_BACKOFF). What was remembered before is forgotten.
+    #[must_use]
+    pub fn with_max_attempts(self, max_attempts: usize) -> Self {
+        Self { attempts: Attempts::new(max_attempts), ..self }
     }
 
     /// Takes over what a store held. Expired policies, and those for
@@ -157,37 +165,38 @@ impl Cache {
         self.answer(domain, None, now)
     }
 
-    /// The record was looked up. A fetch is needed where no policy is cached, where the id is new,
-    /// and once a day.
+    /// The record was looked up, and this is its id ([`PolicyId::find`]), or why there is none:
+    /// [`Trouble::Lookup`] or [`Trouble::Record`]. A fetch is needed where no policy is cached,
+    /// where the id is new, and once a day.
     pub fn discovered(
         &mut self,
         domain: &Domain,
-        record: Result<Option<StsRecord>, DiscoveryError>,
+        id: Result<Option<PolicyId>, Trouble>,
         now: UnixTime,
     ) -> Discovered {
         let current = self.current(domain, now);
-        let (record, host) = match (record, policy_host(domain)) {
-            (Ok(Some(record)), Some(host)) => (record, host),
+        let (id, host) = match (id, policy_host(domain)) {
+            (Ok(Some(id)), Some(host)) => (id, host),
             (Ok(None), _) => {
                 let vanished = current.map(|_| Trouble::Vanished);
                 return Discovered::Done(self.answer(domain, vanished, now));
             }
-            (Err(error), _) => {
-                return Discovered::Done(self.answer(domain, Some(error.into()), now));
+            (Err(trouble), _) => {
+                return Discovered::Done(self.answer(domain, Some(trouble), now));
             }
             (Ok(Some(_)), None) => return Discovered::Done(self.answer(domain, None, now)),
         };
-        if current.is_some_and(|cached| cached.id == record.id && now < cached.refresh_at()) {
+        if current.is_some_and(|cached| cached.id == id && now < cached.refresh_at()) {
             return Discovered::Done(self.answer(domain, None, now));
         }
-        match self.attempts.find(domain, &record.id, now) {
+        match self.attempts.find(domain, &id, now) {
             Some(Attempt::UnderWay) => Discovered::UnderWay,
             Some(Attempt::Failed(error)) => {
                 Discovered::Done(self.answer(domain, Some(error.into()), now))
             }
             None => {
-                self.attempts.began(domain, &record.id, now);
-                Discovered::Fetch(Fetch { domain: domain.clone(), host, id: record.id })
+                self.attempts.began(domain, &id, now);
+                Discovered::Fetch(Fetch { domain: domain.clone(), host, id })
             }
         }
     }
@@ -198,11 +207,11 @@ impl Cache {
     pub fn fetched(
         &mut self,
         fetch: Fetch,
-        response: Result<PolicyResponse, FetchError>,
+        policy: Result<PolicyText, FetchError>,
         now: UnixTime,
     ) -> FetchEnd {
         let Fetch { domain, id, .. } = fetch;
-        match response.and_then(|response| response.policy()) {
+        match policy {
             Ok(policy) => {
                 self.attempts.ended(&domain);
                 let cached = CachedPolicy { domain, id, fetched: now, policy };
@@ -287,7 +296,7 @@ impl Cache {
 
     fn insert(&mut self, cached: CachedPolicy) -> Vec<StoreChange> {
         let mut changes = Vec::with_capacity(2);
-        if !self.remove(&cached.domain) && self.known.len() >= self.limits.policies {
+        if !self.remove(&cached.domain) && self.known.len() >= self.max_policies {
             match self.by_worth.first() {
                 Some((mode, _, domain)) if *mode <= cached.policy.mode() => {
                     let domain = domain.clone();

@@ -21,43 +21,41 @@ pub fn policy_host(policy_domain: &Domain) -> Option<Domain> {
     Domain::parse(&format!("mta-sts.{policy_domain}")).ok()
 }
 
-/// The response of the policy host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PolicyResponse {
-    /// The HTTP status code.
-    pub status: u16,
-    /// The value of the `Content-Type` header field.
-    pub content_type: Option<String>,
-    /// The body: at most [`MAX_BODY_LEN`] bytes, and one more where it is longer.
-    pub body: Vec<u8>,
-}
-
-impl PolicyResponse {
-    /// A response with this status, media type and body.
-    pub fn new(status: u16, content_type: Option<&str>, body: impl Into<Vec<u8>>) -> Self {
-        Self { status, content_type: content_type.map(str::to_owned), body: body.into() }
-    }
-
-    /// The policy in this response.
+impl PolicyText {
+    /// The policy in the response of the policy host: its HTTP status code, the value of its
+    /// `Content-Type` header field, and the body of at most [`MAX_BODY_LEN`] bytes, and one more if
+    /// it is longer.
+    ///
+    /// ```
+    /// use smtp_tls_policy::sts::{FetchError, PolicyText};
+    ///
+    /// let body = b"version: STSv1\nmode: enforce\nmx: mx.example.com\nmax_age: 604800";
+    /// assert!(PolicyText::from_response(200, Some("text/plain; charset=utf-8"), body).is_ok());
+    /// let moved = PolicyText::from_response(301, None, b"");
+    /// assert_eq!(moved, Err(FetchError::Status(301)));
+    /// ```
     ///
     /// # Errors
     ///
     /// [`FetchError`]: the status is not exactly 200, the media type is not `text/plain`, or the
     /// body is too large or no policy.
-    pub fn policy(&self) -> Result<PolicyText, FetchError> {
+    pub fn from_response(
+        status: u16,
+        content_type: Option<&str>,
+        body: &[u8],
+    ) -> Result<Self, FetchError> {
         // RFC 8461, section 3.3: "only valid if the HTTP response code is 200 (OK)"; a redirect is
         // such a failure as well.
-        if self.status != 200 {
-            return Err(FetchError::Status(self.status));
+        if status != 200 {
+            return Err(FetchError::Status(status));
         }
-        if !self.content_type.as_deref().is_some_and(is_text_plain) {
+        if !content_type.is_some_and(is_text_plain) {
             return Err(FetchError::ContentType);
         }
-        if self.body.len() > MAX_BODY_LEN {
+        if body.len() > MAX_BODY_LEN {
             return Err(FetchError::TooLarge);
         }
-        PolicyText::parse_tolerant(&self.body).map_err(FetchError::Policy)
+        Self::parse_tolerant(body).map_err(FetchError::Policy)
     }
 }
 

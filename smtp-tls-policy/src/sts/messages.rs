@@ -5,13 +5,12 @@ use std::time::Duration;
 use pki_types::UnixTime;
 
 use super::fetch::{FetchError, WELL_KNOWN_PATH};
-use super::policy::{Mode, PolicyText};
+use super::policy::PolicyText;
 use super::times::{REFRESH_INTERVAL, REFRESH_RETRY};
 use super::txt::PolicyId;
 use crate::dns_txt::TxtError;
-use crate::domain::{Domain, Host};
-use crate::reason::ResultType;
-use crate::sts::fact::{StsFact, StsFailure, StsPolicy};
+use crate::domain::Domain;
+use crate::reason::{Reason, ResultType};
 
 /// A policy as it was fetched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,26 +67,18 @@ pub(super) fn after(time: UnixTime, duration: Duration) -> UnixTime {
     ))
 }
 
-/// Why the record of a domain could not be had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DiscoveryError {
-    /// The look-up failed: no answer, SERVFAIL, bogus. A name that does not exist is no failure,
-    /// but an empty set.
-    #[error("the look-up of the MTA-STS record failed")]
-    Lookup,
-    /// The records are not what RFC 8461 describes.
-    #[error("the MTA-STS record is not valid: {0}")]
-    Record(#[from] TxtError),
-}
-
 /// What is wrong with the live policy. It never takes a cached one away, and is to be reported (RFC
 /// 8461, section 3.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Trouble {
-    /// There is no usable record.
-    #[error(transparent)]
-    Discovery(#[from] DiscoveryError),
+    /// The look-up of the record failed: no answer, SERVFAIL, bogus. A name that does not exist is
+    /// no failure, but an empty set.
+    #[error("the look-up of the MTA-STS record failed")]
+    Lookup,
+    /// The records are not what RFC 8461 describes.
+    #[error("the MTA-STS record is not valid: {0}")]
+    Record(#[from] TxtError),
     /// A policy is cached, but its record has vanished.
     #[error("the MTA-STS record of a cached policy has vanished")]
     Vanished,
@@ -101,16 +92,30 @@ impl Trouble {
     /// side, which is not reported.
     pub const fn result_type(&self) -> Option<ResultType> {
         match self {
-            Self::Discovery(DiscoveryError::Lookup) | Self::Vanished => {
-                Some(ResultType::StsPolicyFetchError)
-            }
-            Self::Discovery(DiscoveryError::Record(_)) => Some(ResultType::StsPolicyInvalid),
+            Self::Lookup | Self::Vanished => Some(ResultType::StsPolicyFetchError),
+            Self::Record(_) => Some(ResultType::StsPolicyInvalid),
             Self::Fetch(error) => error.result_type(),
+        }
+    }
+
+    /// The reason that is noted, and under which mail is deferred if it is
+    /// [`Reason::StsLocalFault`].
+    pub const fn reason(&self) -> Reason {
+        match self.result_type() {
+            None => Reason::StsLocalFault,
+            Some(ResultType::StsPolicyInvalid) => Reason::StsPolicyInvalid,
+            Some(ResultType::StsWebpkiInvalid) => Reason::StsWebpkiInvalid,
+            Some(_) => Reason::StsFetchFailed,
         }
     }
 }
 
-/// What applies to a domain now.
+/// What applies to a domain now; [`plan`](crate::plan::plan()) takes it as
+/// [`Facts::sts`](crate::plan::Facts::sts).
+///
+/// A host is compared with the policy's patterns ([`PolicyText::permits`]); its certificate is
+/// compared with its name, and never with a pattern (RFC 8461, section 4.1). An address matches no
+/// pattern.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct StsAnswer {
@@ -119,31 +124,6 @@ pub struct StsAnswer {
     pub policy: Option<CachedPolicy>,
     /// What failed on the way, whether or not a policy applies.
     pub trouble: Option<Trouble>,
-}
-
-impl StsAnswer {
-    /// What [`plan`](crate::plan::plan()) takes of it, seen from one MX host. The host is compared
-    /// with the policy's patterns here; its certificate is compared with its name, and never with a
-    /// pattern (RFC 8461, section 4.1). An address matches no pattern.
-    pub fn fact(&self, host: &Host) -> StsFact {
-        let permits = |policy: &PolicyText| host.domain().is_some_and(|name| policy.permits(name));
-        let policy = match self.policy.as_ref().map(CachedPolicy::policy) {
-            Some(policy) => match (policy.mode(), permits(policy)) {
-                (Mode::Enforce, mx_matches) => StsPolicy::Enforce { mx_matches },
-                (Mode::Testing, mx_matches) => StsPolicy::Testing { mx_matches },
-                (Mode::None, _) => StsPolicy::None,
-            },
-            None => StsPolicy::None,
-        };
-        let fact = StsFact::new(policy);
-        let Some(trouble) = &self.trouble else { return fact };
-        fact.with_failure(match trouble.result_type() {
-            None => StsFailure::Local,
-            Some(ResultType::StsPolicyInvalid) => StsFailure::Invalid,
-            Some(ResultType::StsWebpkiInvalid) => StsFailure::WebPki,
-            Some(_) => StsFailure::Fetch,
-        })
-    }
 }
 
 /// What to do after the record was looked up.

@@ -53,8 +53,8 @@ fn is_child(host: &str, parent: &str) -> bool {
     host.split_once('.').is_some_and(|(_, rest)| rest == parent)
 }
 
-/// A policy (RFC 8461, section 3.2). Made by [`PolicyText::parse`] only, so one in mode testing or
-/// enforce has at least one `mx`.
+/// A policy (RFC 8461, section 3.2). Only a text that was read becomes one, so that a policy in
+/// mode testing or enforce has at least one `mx`.
 ///
 /// [`Display`](fmt::Display) writes it as a policy text again, which is never longer than the text
 /// that was read.

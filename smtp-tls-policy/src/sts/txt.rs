@@ -21,7 +21,8 @@ pub fn record_name(policy_domain: &Domain) -> Option<Domain> {
     Domain::parse(&format!("_mta-sts.{policy_domain}")).ok()
 }
 
-/// The `id` of a policy: 1 to 32 ASCII letters and digits, case-sensitive, without an order.
+/// The `id` in an MTA-STS record, which changes whenever the policy does: 1 to 32 ASCII letters and
+/// digits, case-sensitive, without an order.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct PolicyId(Arc<str>);
 
@@ -33,45 +34,19 @@ impl PolicyId {
         good.then(|| Self(text.into()))
     }
 
-    /// The id.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for PolicyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for PolicyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.as_str())
-    }
-}
-
-/// An MTA-STS record: this domain has a policy, and this is its version.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct StsRecord {
-    /// Changes whenever the policy does.
-    pub id: PolicyId,
-}
-
-impl StsRecord {
-    /// Finds the record among the TXT records of [`record_name`]; each of them is a list of
-    /// character-strings.
+    /// Finds the MTA-STS record among the TXT records of [`record_name`], and the id in it; each of
+    /// them is a list of character-strings. The domain has a policy, and this is its version.
     ///
     /// `Ok(None)`: no record begins with the version. An error means no policy, too (RFC 8461,
     /// section 3.1: "senders MUST assume the recipient domain does not have an available MTA-STS
-    /// Policy"), and says what is wrong with it. Neither takes a cached policy away.
+    /// Policy"), and says what is wrong with the record. Neither takes a cached policy away.
     ///
     /// ```
-    /// use smtp_tls_policy::sts::StsRecord;
+    /// use smtp_tls_policy::sts::PolicyId;
     ///
-    /// let record = StsRecord::find(&[vec!["v=STSv1; id=2016", "0831085700Z;"]])?.expect("there is one");
-    /// assert_eq!(record.id.as_str(), "20160831085700Z");
-    /// assert_eq!(StsRecord::find(&[["v=spf1 -all"]])?, None);
+    /// let id = PolicyId::find(&[vec!["v=STSv1; id=2016", "0831085700Z;"]])?.expect("there is one");
+    /// assert_eq!(id.as_str(), "20160831085700Z");
+    /// assert_eq!(PolicyId::find(&[["v=spf1 -all"]])?, None);
     /// # Ok::<(), smtp_tls_policy::TxtError>(())
     /// ```
     ///
@@ -98,10 +73,27 @@ impl StsRecord {
             // ignored. Names are %s.
             if field.name == "id" && id.is_none() {
                 let error = TxtError::Value { field: field.index, name: "id" };
-                id = Some(PolicyId::parse(field.value).ok_or(error)?);
+                id = Some(Self::parse(field.value).ok_or(error)?);
             }
         }
-        id.map(|id| Self { id }).ok_or(TxtError::Missing { name: "id" })
+        id.ok_or(TxtError::Missing { name: "id" })
+    }
+
+    /// The id.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for PolicyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for PolicyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.as_str())
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use rustls::server::{ClientHello, ResolvesServerCert};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::sign::CertifiedKey;
 
 use crate::rules::identity::IdentityId;
 use crate::tls::TlsConfigError;
@@ -22,9 +22,13 @@ use crate::tls::TlsConfigError;
 ///   the client gets the first in the order given for which it knows a signature scheme.
 /// - A client that sends no name, or a name that no certificate is for, gets the first certificate
 ///   of all for which it knows a signature scheme: the first one is the default.
+/// - A client that knows a signature scheme of none of them gets the alert `handshake_failure`.
 ///
 /// A handshake reads one pointer, without a lock. [`replace`](Self::replace) takes effect for the
-/// next ClientHello; handshakes that run and connections that are open are not affected.
+/// next ClientHello; handshakes that run and connections that are open are not affected. Clones
+/// share the certificates.
+///
+/// A single certificate, of which no part is replaced, is made into one by [`From`].
 ///
 /// ```
 /// use std::sync::Arc;
@@ -32,7 +36,8 @@ use crate::tls::TlsConfigError;
 ///
 /// assert_eq!(ServerIdentities::new(Vec::new()).unwrap_err(), TlsConfigError::NoIdentity);
 /// ```
-pub struct ServerIdentities(ArcSwap<Table>);
+#[derive(Clone)]
+pub struct ServerIdentities(Arc<ArcSwap<Table>>);
 
 impl ServerIdentities {
     /// Shows these certificates. The first one is the default.
@@ -41,7 +46,7 @@ impl ServerIdentities {
     ///
     /// [`TlsConfigError::NoIdentity`] if there is none.
     pub fn new(identities: Vec<Arc<CertifiedKey>>) -> Result<Self, TlsConfigError> {
-        Table::new(identities).map(|table| Self(ArcSwap::from_pointee(table)))
+        Table::new(identities).map(|table| Self(Arc::new(ArcSwap::from_pointee(table))))
     }
 
     /// Shows these certificates, and none of those before, from the next ClientHello on.
@@ -60,13 +65,21 @@ impl ServerIdentities {
     }
 }
 
+impl From<Arc<CertifiedKey>> for ServerIdentities {
+    fn from(identity: Arc<CertifiedKey>) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(Table::of(vec![identity]))))
+    }
+}
+
 impl ResolvesServerCert for ServerIdentities {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let table = self.0.load();
         let named = hello.server_name().map(|name| table.named(name)).unwrap_or_default();
         let mut candidates = named.iter().map(|&index| &table.all[index]).chain(&table.all);
         let schemes = hello.signature_schemes();
-        candidates.find(|it| it.key.choose_scheme(schemes).is_some()).cloned()
+        let known = candidates.find(|it| it.key.choose_scheme(schemes).is_some());
+        // Without a common scheme rustls ends the handshake, and its alert says so.
+        known.or(table.all.first()).cloned()
     }
 }
 
@@ -85,9 +98,13 @@ struct Table {
 
 impl Table {
     fn new(all: Vec<Arc<CertifiedKey>>) -> Result<Self, TlsConfigError> {
-        if all.is_empty() {
-            return Err(TlsConfigError::NoIdentity);
+        match all.is_empty() {
+            true => Err(TlsConfigError::NoIdentity),
+            false => Ok(Self::of(all)),
         }
+    }
+
+    fn of(all: Vec<Arc<CertifiedKey>>) -> Self {
         let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
         for (index, identity) in all.iter().enumerate() {
             let leaf = identity.cert.first().map(webpki::EndEntityCert::try_from);
@@ -99,7 +116,7 @@ impl Table {
                 }
             }
         }
-        Ok(Self { all, by_name })
+        Self { all, by_name }
     }
 
     fn named(&self, name: &str) -> &[usize] {
@@ -109,23 +126,6 @@ impl Table {
             self.by_name.get(&format!("*.{parent}"))
         };
         self.by_name.get(&name).or_else(wildcard).map_or(&[], Vec::as_slice)
-    }
-}
-
-/// What a [`server_config`](super::server_config) shows: one certificate, or
-/// [`ServerIdentities`].
-#[derive(Clone, Debug)]
-pub struct ShownIdentity(pub(super) Arc<dyn ResolvesServerCert>);
-
-impl From<Arc<CertifiedKey>> for ShownIdentity {
-    fn from(identity: Arc<CertifiedKey>) -> Self {
-        Self(Arc::new(SingleCertAndKey::from(identity)))
-    }
-}
-
-impl From<Arc<ServerIdentities>> for ShownIdentity {
-    fn from(identities: Arc<ServerIdentities>) -> Self {
-        Self(identities)
     }
 }
 

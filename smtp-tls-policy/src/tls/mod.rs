@@ -83,13 +83,13 @@ use crate::judge::admit::ShownTls;
 use crate::judge::verdict::Verdict;
 use crate::pki::trust::{Generation, TrustStore};
 use crate::plan::Plan;
-use crate::plan::attempt::Requiretls;
+use crate::plan::facts::MessageTls;
 use crate::reason::Reason;
 use crate::rules::identity::IdentityId;
 use crate::rules::tls_limits::TlsLimits;
 
+pub use self::identities::ServerIdentities;
 use self::identities::{ClientIdentities, ClientIdentity};
-pub use self::identities::{ServerIdentities, ShownIdentity};
 use self::limits::judge_limits;
 pub use self::limits::{limited, limits_verdict_of_io};
 use self::verify::{AnyClient, PlanVerifier};
@@ -349,7 +349,7 @@ impl ClientTls {
         trust: &Arc<dyn TrustStore>,
     ) -> Result<ClientConfig, TlsConfigError> {
         let verifier = PlanVerifier {
-            judges: key.plan.requiretls() != Requiretls::Needed || key.identity.is_some(),
+            judges: key.plan.message() != MessageTls::Required || key.identity.is_some(),
             plan: key.plan.clone(),
             trust: Arc::clone(trust),
             algorithms: self.provider.signature_verification_algorithms,
@@ -567,14 +567,14 @@ pub enum ClientCertificates {
 ///
 /// What rustls says about the provider.
 pub fn server_config(
-    identity: impl Into<ShownIdentity>,
+    identity: impl Into<ServerIdentities>,
     client_certificates: ClientCertificates,
     provider: Arc<CryptoProvider>,
 ) -> Result<Arc<ServerConfig>, TlsConfigError> {
     let algorithms = provider.signature_verification_algorithms;
     let builder =
         ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(server(builder, algorithms, client_certificates, identity.into().0))
+    Ok(server(builder, algorithms, client_certificates, Arc::new(identity.into())))
 }
 
 fn server(

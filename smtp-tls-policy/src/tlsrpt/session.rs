@@ -14,7 +14,7 @@ use crate::plan::check::Check;
 use crate::plan::facts::{Facts, HostOrigin, TlsaFact};
 use crate::reason::Reason;
 use crate::rules::posture::Weight;
-use crate::sts::{Mode, PolicyText, StsAnswer};
+use crate::sts::{Mode, PolicyText, Trouble};
 
 /// A policy that was applied to a connection (RFC 8460, section 4.4). Its domain is the one that
 /// the report is for. Clones share what the domain published, which may be long.
@@ -145,8 +145,8 @@ enum Outcome<'a> {
 }
 
 impl Reporting {
-    /// The policies for the host of these facts. `sts` is what [`Facts::sts`] was made of.
-    pub fn of(facts: &Facts<'_>, sts: &StsAnswer) -> Self {
+    /// The policies for the host of these facts.
+    pub fn of(facts: &Facts<'_>) -> Self {
         let next_hop = match facts.origin {
             HostOrigin::SmartHost => facts.host.domain(),
             HostOrigin::Mx | HostOrigin::Literal => facts.next_hop.domain(),
@@ -166,9 +166,9 @@ impl Reporting {
                 failures: unusable.into_iter().collect(),
             });
         }
-        let policy = sts.policy.as_ref().map(|cached| cached.policy());
-        let failures: Vec<_> =
-            facts.sts.failure.map(Reason::from).and_then(failure).into_iter().collect();
+        let policy = facts.sts.policy.as_ref().map(|cached| cached.policy());
+        let trouble = facts.sts.trouble.as_ref().map(Trouble::reason);
+        let failures: Vec<_> = trouble.and_then(failure).into_iter().collect();
         if sts_counts && (policy.is_some() || !failures.is_empty()) {
             let enforce = policy.is_some_and(|policy| policy.mode() == Mode::Enforce);
             applied.push(Applied {
@@ -185,7 +185,7 @@ impl Reporting {
             applied.push(Applied { policy, enforce: false, failures: Vec::new() });
         }
         // Without MX records the host of the report is not known.
-        let knows_host = facts.origin == HostOrigin::SmartHost || !facts.dns.mx.is_failure();
+        let knows_host = facts.origin == HostOrigin::SmartHost || !facts.mx.is_failure();
         Self {
             mx: knows_host.then(|| facts.host.clone()),
             next_hop: Some(next_hop.clone()),
@@ -290,7 +290,7 @@ impl Reporting {
                 .map(|(check, finding)| (check.weight(), &finding.result))
         };
         let result = match &applied.policy {
-            AppliedPolicy::Tlsa { .. } => of(&|check| matches!(check, Check::Dane(_))),
+            AppliedPolicy::Tlsa { .. } => of(&|check| matches!(check, Check::Dane { .. })),
             AppliedPolicy::Sts { .. } if plan.notes().contains(&Reason::StsMxMismatch) => {
                 return failure(Reason::StsMxMismatch).map(Err);
             }
@@ -320,14 +320,14 @@ impl Reporting {
 
     /// RFC 8461, section 4.2: a chain to a public root, and the host's name as a DNS-ID.
     fn is_of_sts(&self, check: &Check) -> bool {
-        let Check::Pkix(pkix) = check else { return false };
+        let Check::Pkix { roots, names, .. } = check else { return false };
         let is_host = |reference: &Reference| {
             let host = self.mx.as_ref().and_then(Host::domain);
             matches!(reference, Reference::Name(name) if Some(name) == host)
         };
-        pkix.roots == RootsId::public()
-            && pkix.names.cn == CnFallback::Never
-            && matches!(&pkix.names.references[..], [reference] if is_host(reference))
+        *roots == RootsId::public()
+            && names.cn == CnFallback::Never
+            && matches!(&names.references[..], [reference] if is_host(reference))
     }
 }
 

@@ -4,6 +4,7 @@
 pub(crate) mod cost;
 #[path = "../../../smtp-proto/tests/common/folder.rs"]
 mod folder;
+pub(crate) mod sts;
 pub(crate) mod table;
 pub(crate) mod tls;
 

@@ -11,20 +11,21 @@ mod peers;
 mod rules;
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
-use common::now;
+use common::sts::StsPolicy;
+use common::{now, sts};
 use peers::*;
 use rules::*;
 use smtp_tls_policy::judge::Standing;
 use smtp_tls_policy::pki::{CnFallback, Reference, RootsId};
 use smtp_tls_policy::plan::{
-    Attempt, Check, Demand, Dns, DnsStatus, Facts, HostOrigin, MessageTls, Plan, Refusal,
-    Requiretls, TlsaFact, plan,
+    Attempt, Check, Demand, DnsStatus, Facts, HostOrigin, MessageTls, Plan, Refusal, TlsaFact, plan,
 };
 use smtp_tls_policy::rules::{
     DaneRule, Floor, OptionalTls, OutboundConnector, Posture, SmartHost, StsRule, Yield, Yields,
 };
-use smtp_tls_policy::sts::{StsFact, StsFailure, StsPolicy};
+use smtp_tls_policy::sts::{self as mta_sts, StsAnswer};
 use smtp_tls_policy::{Domain, Host, Namespace, Reason};
 
 /// What the two formulations remember: equal questions are asked of the certificates once.
@@ -123,12 +124,27 @@ impl Stage {
         };
         facts.demands = &self.demands;
         facts.implicit_tls = case.implicit;
-        facts.dns =
-            Dns { mx: case.mx, expanded_next_hop: self.expanded.as_ref(), tlsa: &self.tlsa };
-        facts.sts = StsFact { policy: case.sts, failure: case.failure };
+        (facts.mx, facts.tlsa) = (case.mx, &self.tlsa);
+        facts.expanded_next_hop = self.expanded.as_ref();
+        facts.sts = sts_answer(case);
         facts.message = case.message;
         facts
     }
+}
+
+/// What MTA-STS says in this case: one value for each pair, because there are many cases.
+fn sts_answer(case: &Case) -> &'static StsAnswer {
+    static ANSWERS: LazyLock<Vec<(StsPolicy, StsAnswer)>> = LazyLock::new(|| {
+        let answers = |policy: StsPolicy| {
+            let listed = policy.answer(&[HOST, NEXT_HOP]);
+            FAILURES.map(|trouble| (policy, StsAnswer { trouble, ..listed.clone() }))
+        };
+        STS.into_iter().flat_map(answers).collect()
+    });
+    let is_it = |(policy, answer): &&(StsPolicy, StsAnswer)| {
+        (*policy, answer.trouble) == (case.sts, case.failure)
+    };
+    &ANSWERS.iter().find(is_it).expect("every pair").1
 }
 
 impl Judge {
@@ -197,18 +213,14 @@ impl Judge {
             false if needs_tls(asks) => Floor::Encrypted,
             false => Floor::Plaintext,
         };
-        let requiretls = match case.message {
-            MessageTls::Required => Requiretls::Needed,
-            MessageTls::RequiredOfBounce => Requiretls::WhereOffered,
-            MessageTls::Default | MessageTls::Optional => Requiretls::NotWanted,
-        };
         let attempt = match case.implicit || case.origin == Origin::ImplicitTlsSmart {
             true => Attempt::Implicit,
             false if is_silent(case, asks) => Attempt::Clear,
             false => Attempt::StartTls,
         };
-        if (plan.floor(), plan.requiretls(), plan.attempt()) != (floor, requiretls, attempt) {
-            return Some(format!("{floor:?} {requiretls:?} {attempt:?} wanted: {plan:?}"));
+        if (plan.floor(), plan.message(), plan.attempt()) != (floor, case.message, attempt) {
+            let wanted = (floor, case.message, attempt);
+            return Some(format!("{wanted:?} wanted: {plan:?}"));
         }
         // RFC 7672, section 8.1: the base domain wherever TLSA records are compared; RFC 6066,
         // section 3: no addresses.
@@ -357,13 +369,8 @@ const STS: [StsPolicy; 5] = [
     StsPolicy::Enforce { mx_matches: true },
     StsPolicy::Enforce { mx_matches: false },
 ];
-const FAILURES: [Option<StsFailure>; 5] = [
-    None,
-    Some(StsFailure::Fetch),
-    Some(StsFailure::Invalid),
-    Some(StsFailure::WebPki),
-    Some(StsFailure::Local),
-];
+const FAILURES: [Option<mta_sts::Trouble>; 5] =
+    [None, Some(sts::UNREACHABLE), Some(sts::INVALID), Some(sts::CERTIFICATE), Some(sts::LOCAL)];
 const MESSAGES: [MessageTls; 4] =
     [MessageTls::Default, MessageTls::Optional, MessageTls::Required, MessageTls::RequiredOfBounce];
 const DEMANDS: [Option<Floor>; 3] = [None, Some(Floor::Encrypted), Some(Floor::Authenticated)];

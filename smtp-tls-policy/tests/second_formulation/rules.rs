@@ -6,7 +6,9 @@ use smtp_tls_policy::Reason;
 use smtp_tls_policy::pki::CnFallback;
 use smtp_tls_policy::plan::{DnsStatus, MessageTls};
 use smtp_tls_policy::rules::{DaneRule, Floor, OptionalTls, Posture, StsRule, Yield, Yields};
-use smtp_tls_policy::sts::{StsFailure, StsPolicy};
+use smtp_tls_policy::sts::Trouble as StsTrouble;
+
+use crate::common::sts::{self, StsPolicy};
 
 /// The posture's knobs and what is known before dialling, in the words of the rules.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +31,7 @@ pub(crate) struct Case {
     /// The recipient domain is an alias.
     pub(crate) expanded: bool,
     pub(crate) sts: StsPolicy,
-    pub(crate) failure: Option<StsFailure>,
+    pub(crate) failure: Option<StsTrouble>,
     pub(crate) message: MessageTls,
     pub(crate) implicit: bool,
     pub(crate) demand: Option<Floor>,
@@ -315,10 +317,10 @@ pub(crate) const RULES: &[Rule] = &[
     ("P12, P13", |case, asks| {
         let instead = case.dane_vouches() && case.sts_rule == StsRule::UnlessDane;
         if let (Some(failure), true) = (case.failure, case.sts_counts()) {
-            let is_unknown = failure == StsFailure::Local && case.sts == StsPolicy::None;
+            let is_unknown = failure == sts::LOCAL && case.sts == StsPolicy::None;
             asks.push(match is_unknown && !instead && !case.tls_is_optional() {
-                true => Ask::Stop(failure.into()),
-                false => Ask::Report(failure.into()),
+                true => Ask::Stop(failure.reason()),
+                false => Ask::Report(failure.reason()),
             });
         }
     }),

@@ -5,8 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use smtp_proto::route::{Ending, Next, RecipientStatus, Route, RouteConfig, Targets};
 use smtp_proto::wire::reply::EnhancedCode;
 use smtp_tls_policy::inquiry::{
-    DnsAnswer, DomainAnswer, DomainAsk, DomainInquiry, HostAnswer, HostAsk, HostInquiry, MailFacts,
-    MailHosts, MxRecord,
+    Answer, Ask, DnsAnswer, DomainInquiry, HostInquiry, MailHosts, MxRecord,
 };
 use smtp_tls_policy::plan::DnsStatus::Insecure;
 use smtp_tls_policy::rules::{OutboundConnector, Posture};
@@ -26,12 +25,15 @@ impl Mail {
     ) -> Result<RecipientStatus, Failed> {
         let connector = OutboundConnector::new("all", vec![Namespace::Default], Posture::Verified);
         let mx = || DnsAnswer::new(Insecure, vec![MxRecord::new(10, exchange.clone())]);
-        let inquiry = DomainInquiry::new(MailFacts::new(&connector, domain));
-        let facts = inquiry.resolve(|ask| match ask {
-            DomainAsk::Mx(_) => DomainAnswer::Mx(mx()),
+        let answer = |ask: Ask<'_>| match ask {
+            Ask::Mx(_) => Answer::Mx(mx()),
             // With HTTPS, `sts::Cache` would answer this.
-            DomainAsk::Sts(_) => DomainAnswer::Sts(StsAnswer::default()),
-        })?;
+            Ask::Sts(_) => Answer::Sts(StsAnswer::default()),
+            Ask::Addresses { .. } => Answer::addresses(Insecure, [address.ip()]),
+            Ask::Cname(_) => Answer::Cname(Insecure),
+            Ask::Tlsa(_) => Answer::Tlsa(DnsAnswer::none(Insecure)),
+        };
+        let facts = DomainInquiry::new(&connector, domain).resolve(answer)?;
         let MailHosts::Mx(records) = facts.hosts() else { return Err("no MX records".into()) };
         let hosts = records.iter().map(MxRecord::as_pair);
         let (mut config, mut found) = (RouteConfig::default(), None);
@@ -42,12 +44,7 @@ impl Mail {
                 Next::Done { statuses, .. } => return Ok(statuses[0]),
                 Next::Prepare { host } => {
                     let host = Host::parse(host.as_str())?;
-                    let prepared = HostInquiry::new(&facts, &host).resolve(|ask| match ask {
-                        HostAsk::Addresses(_) => HostAnswer::addresses(Insecure, [address.ip()]),
-                        HostAsk::Cname(_) => HostAnswer::Cname(Insecure),
-                        HostAsk::Tlsa(_) => HostAnswer::Tlsa(DnsAnswer::none(Insecure)),
-                    });
-                    match prepared {
+                    match HostInquiry::new(&facts, &host).resolve(answer) {
                         Ok(it) => route.prepared(found.insert(it).addresses.clone()),
                         Err(refused) => {
                             let it = refused.refusal.status();

@@ -13,7 +13,7 @@ use smtp_proto::wire::body::Runs;
 use smtp_proto::wire::params::{MailParameters, RcptParameters};
 use smtp_proto::wire::path::{ForwardPath, ReversePath};
 use smtp_proto::wire::reply::Response;
-use smtp_tls_policy::judge::{InboundClient, admit, admit_handshake};
+use smtp_tls_policy::judge::{admit, admit_handshake};
 use smtp_tls_policy::pki::TrustStore;
 use smtp_tls_policy::plan::Refusal;
 use smtp_tls_policy::rules::InboundConnectors;
@@ -202,14 +202,13 @@ impl Handler for Desk {
         self.server.see(|seen| seen.require_tls = parameters.require_tls);
         let domain =
             path.mailbox().and_then(|mailbox| Domain::parse(mailbox.domain().as_str()).ok());
-        let client = InboundClient {
-            connector: self.server.connectors.find(domain.as_ref()),
-            tls: session.shown_tls(),
-            chain: &session.client_chain,
-            trust: self.server.trust.as_ref(),
-            now: UnixTime::now(),
-        };
-        match admit(&client) {
+        match admit(
+            self.server.connectors.find(domain.as_ref()),
+            session.shown_tls(),
+            &session.client_chain,
+            self.server.trust.as_ref(),
+            UnixTime::now(),
+        ) {
             Ok(_) => Response::fixed(250, (2, 1, 0), "sender OK"),
             Err(refusal) => self.server.refuse(&refusal),
         }

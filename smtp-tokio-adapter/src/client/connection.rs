@@ -11,7 +11,7 @@ use smtp_proto::sasl::client::Credentials;
 use smtp_proto::wire::capabilities::Extension;
 use smtp_proto::wire::command::Uri;
 use smtp_proto::wire::params::BodyType;
-use smtp_tls_policy::plan::{Plan, Requiretls};
+use smtp_tls_policy::plan::{MessageTls, Plan};
 use smtp_tls_policy::tls::ClientTls;
 use tokio::io::AsyncRead;
 use tokio::net::TcpStream;
@@ -319,15 +319,17 @@ impl<S: Io> Connection<S> {
         // RFC 8689, section 4.2.1: what was offered in clear text does not count.
         let offered = self.client().channel().tls().is_some()
             && self.capabilities().has(Extension::RequireTls);
-        match (self.plan.requiretls(), envelope.require_tls) {
-            (Requiretls::NotWanted, false) => Ok(envelope),
-            (Requiretls::Needed | Requiretls::WhereOffered, true) if offered => Ok(envelope),
-            (Requiretls::Needed, true) => {
+        match (self.plan.message(), envelope.require_tls) {
+            (MessageTls::Default | MessageTls::Optional, false) => Ok(envelope),
+            (MessageTls::Required | MessageTls::RequiredOfBounce, true) if offered => Ok(envelope),
+            (MessageTls::Required, true) => {
                 Err(Arc::make_mut(&mut self.decision).no_requiretls(&self.plan))
             }
-            (Requiretls::WhereOffered, true) => Ok(without_requiretls(&envelope)),
-            (Requiretls::NotWanted, true)
-            | (Requiretls::Needed | Requiretls::WhereOffered, false) => Err(Failure::OtherMessage),
+            (MessageTls::RequiredOfBounce, true) => Ok(without_requiretls(&envelope)),
+            (MessageTls::Default | MessageTls::Optional, true)
+            | (MessageTls::Required | MessageTls::RequiredOfBounce, false) => {
+                Err(Failure::OtherMessage)
+            }
         }
     }
 

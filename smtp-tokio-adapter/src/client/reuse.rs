@@ -79,9 +79,10 @@ mod tests {
 
     use smtp_proto::sasl::client::Credentials;
     use smtp_tls_policy::pki::{TlsaRecord, TlsaSet};
-    use smtp_tls_policy::plan::{Dns, DnsStatus, Facts, HostOrigin, MessageTls, TlsaFact, plan};
+    use smtp_tls_policy::pki_types::UnixTime;
+    use smtp_tls_policy::plan::{DnsStatus, Facts, HostOrigin, MessageTls, TlsaFact, plan};
     use smtp_tls_policy::rules::{IdentityId, OutboundConnector, Posture, Socks5Proxy};
-    use smtp_tls_policy::sts::{StsFact, StsPolicy};
+    use smtp_tls_policy::sts::{CachedPolicy, PolicyId, PolicyText, StsAnswer};
     use smtp_tls_policy::{Host, Namespace};
 
     use super::ReuseKey;
@@ -102,9 +103,17 @@ mod tests {
             false => TlsaFact::Absent,
         };
         let mut facts = Facts::new(&connector, &next_hop, &host, HostOrigin::Mx);
-        facts.dns = Dns { mx: DnsStatus::Secure, expanded_next_hop: None, tlsa: &tlsa };
+        (facts.mx, facts.tlsa) = (DnsStatus::Secure, &tlsa);
+        let policy = b"version: STSv1\nmode: enforce\nmx: *.example.net\nmax_age: 86400\n";
+        let policy = CachedPolicy::new(
+            next_hop.domain().unwrap().clone(),
+            PolicyId::parse("1").unwrap(),
+            UnixTime::now(),
+            PolicyText::parse(policy).unwrap(),
+        );
+        let published = StsAnswer { policy: Some(policy), trouble: None };
         if differs_in("MTA-STS policy") {
-            facts.sts = StsFact::new(StsPolicy::Enforce { mx_matches: true });
+            facts.sts = &published;
         }
         if differs_in("REQUIRETLS") {
             facts.message = MessageTls::Required;

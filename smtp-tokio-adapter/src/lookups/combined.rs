@@ -12,7 +12,7 @@ use smtp_tls_policy::pki::TlsaRecord;
 #[cfg(all(unix, feature = "dns", feature = "https"))]
 use smtp_tls_policy::pki::TrustStore;
 use smtp_tls_policy::plan::DnsStatus;
-use smtp_tls_policy::sts::{Fetch, FetchError, PolicyResponse};
+use smtp_tls_policy::sts::{Fetch, FetchError, PolicyText};
 
 use super::{Lookups, PolicyFetch};
 #[cfg(all(unix, feature = "dns", feature = "https"))]
@@ -25,14 +25,14 @@ use super::{
 ///
 /// ```
 /// use smtp_tls_policy::plan::DnsStatus;
-/// use smtp_tls_policy::sts::{Fetch, FetchError, PolicyResponse};
+/// use smtp_tls_policy::sts::{Fetch, FetchError, PolicyText};
 /// use smtp_tokio_adapter::lookups::{Combined, Lookups, PolicyFetch, Zone};
 ///
 /// /// An HTTPS client that reaches no server.
 /// struct Offline;
 ///
 /// impl PolicyFetch for Offline {
-///     async fn fetch<L: Lookups>(&self, _: &Fetch, _: &L) -> Result<PolicyResponse, FetchError> {
+///     async fn fetch<L: Lookups>(&self, _: &Fetch, _: &L) -> Result<PolicyText, FetchError> {
 ///         Err(FetchError::Unreachable)
 ///     }
 /// }
@@ -124,7 +124,7 @@ impl<D: Lookups, P: PolicyFetch> Lookups for Combined<D, P> {
         self.dns.txt(owner).await
     }
 
-    async fn fetch(&self, fetch: &Fetch) -> Result<PolicyResponse, FetchError> {
+    async fn fetch(&self, fetch: &Fetch) -> Result<PolicyText, FetchError> {
         self.policies.fetch(fetch, &self.dns).await
     }
 }

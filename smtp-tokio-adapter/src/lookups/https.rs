@@ -11,7 +11,7 @@ use hyper::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
 use rustls::crypto::CryptoProvider;
 use smtp_tls_policy::pki::{Revocation, RootsId, TrustStore};
 use smtp_tls_policy::sts::{
-    FETCH_TIMEOUT, Fetch, FetchError, MAX_BODY_LEN, PolicyResponse, WELL_KNOWN_PATH,
+    FETCH_TIMEOUT, Fetch, FetchError, MAX_BODY_LEN, PolicyText, WELL_KNOWN_PATH,
 };
 use smtp_tls_policy::{Domain, Host};
 
@@ -108,7 +108,7 @@ impl PolicyClient {
         self
     }
 
-    async fn get(&self, host: &Domain, dns: &impl Lookups) -> Result<PolicyResponse, Fault> {
+    async fn get(&self, host: &Domain, dns: &impl Lookups) -> Result<PolicyText, Fault> {
         let unreachable = |error: String| Fault::Fetch(FetchError::Unreachable, error);
         let (ipv6, ipv4) = tokio::join!(dns.ipv6(host), dns.ipv4(host));
         let stream =
@@ -134,10 +134,10 @@ impl PolicyClient {
             .header(CONNECTION, "close")
             .body(Full::<Bytes>::default())
             .map_err(|error| Fault::Local(error.to_string()))?;
-        exchange(stream, request, MAX_BODY_LEN)
+        let answer = exchange(stream, request, MAX_BODY_LEN)
             .await
-            .map(response)
-            .map_err(|error| unreachable(format!("its answer is broken: {error}")))
+            .map_err(|error| unreachable(format!("its answer is broken: {error}")))?;
+        policy(&answer).map_err(|error| Fault::Fetch(error, error.to_string()))
     }
 }
 
@@ -149,26 +149,22 @@ fn is_local(error: &io::Error) -> bool {
         || cfg!(unix) && error.raw_os_error().is_some_and(|code| DESCRIPTORS.contains(&code))
 }
 
-fn response(answer: Answer) -> PolicyResponse {
+fn policy(answer: &Answer) -> Result<PolicyText, FetchError> {
     let mut types = answer.fields.get_all(CONTENT_TYPE).iter();
     // Of two types none counts.
     let content_type = match (types.next(), types.next()) {
         (Some(only), None) => only.to_str().ok(),
         (_, _) => None,
     };
-    PolicyResponse::new(answer.status.as_u16(), content_type, answer.body)
+    PolicyText::from_response(answer.status.as_u16(), content_type, &answer.body)
 }
 
 impl PolicyFetch for PolicyClient {
-    async fn fetch<L: Lookups>(
-        &self,
-        fetch: &Fetch,
-        dns: &L,
-    ) -> Result<PolicyResponse, FetchError> {
+    async fn fetch<L: Lookups>(&self, fetch: &Fetch, dns: &L) -> Result<PolicyText, FetchError> {
         let host = fetch.host();
-        let response = tokio::time::timeout(self.time_limit, self.get(host, dns)).await;
+        let policy = tokio::time::timeout(self.time_limit, self.get(host, dns)).await;
         let timeout = || Fault::Fetch(FetchError::Timeout, "it took too long".to_owned());
-        response.unwrap_or_else(|_| Err(timeout())).map_err(|fault| match fault {
+        policy.unwrap_or_else(|_| Err(timeout())).map_err(|fault| match fault {
             Fault::Fetch(error, details) => {
                 tracing::info!(%host, details, "no MTA-STS policy from the policy host");
                 error

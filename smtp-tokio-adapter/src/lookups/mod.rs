@@ -6,7 +6,7 @@ use smtp_tls_policy::Domain;
 use smtp_tls_policy::inquiry::{DnsAnswer, MxRecord};
 use smtp_tls_policy::pki::TlsaRecord;
 use smtp_tls_policy::plan::DnsStatus;
-use smtp_tls_policy::sts::{Fetch, FetchError, PolicyResponse};
+use smtp_tls_policy::sts::{Fetch, FetchError, PolicyText};
 
 mod combined;
 #[cfg(feature = "dns")]
@@ -65,12 +65,9 @@ pub trait Lookups: Send + Sync {
         async { DnsAnswer::none(DnsStatus::Insecure) }
     }
 
-    /// Gets an MTA-STS policy by HTTPS, as [`Fetch`] says. Without an HTTPS client every policy is
-    /// unreachable.
-    fn fetch(
-        &self,
-        _fetch: &Fetch,
-    ) -> impl Future<Output = Result<PolicyResponse, FetchError>> + Send {
+    /// Gets an MTA-STS policy by HTTPS, as [`Fetch`] says; [`PolicyText::from_response`] reads the
+    /// response. Without an HTTPS client every policy is unreachable.
+    fn fetch(&self, _fetch: &Fetch) -> impl Future<Output = Result<PolicyText, FetchError>> + Send {
         async { Err(FetchError::Unreachable) }
     }
 }
@@ -84,5 +81,5 @@ pub trait PolicyFetch: Send + Sync {
         &self,
         fetch: &Fetch,
         dns: &L,
-    ) -> impl Future<Output = Result<PolicyResponse, FetchError>> + Send;
+    ) -> impl Future<Output = Result<PolicyText, FetchError>> + Send;
 }

@@ -9,7 +9,7 @@ use smtp_tls_policy::Domain;
 use smtp_tls_policy::inquiry::{DnsAnswer, MxRecord};
 use smtp_tls_policy::pki::TlsaRecord;
 use smtp_tls_policy::plan::DnsStatus;
-use smtp_tls_policy::sts::{Fetch, FetchError, PolicyResponse, record_name};
+use smtp_tls_policy::sts::{Fetch, FetchError, PolicyText, record_name};
 
 use crate::lookups::Lookups;
 
@@ -43,8 +43,8 @@ pub struct Zone {
     pub tlsa: HashMap<String, DnsAnswer<TlsaRecord>>,
     /// TXT answers by name, `_mta-sts.` included.
     pub txt: HashMap<Domain, DnsAnswer<Vec<Vec<u8>>>>,
-    /// What policy hosts answer.
-    pub policies: HashMap<Domain, Result<PolicyResponse, FetchError>>,
+    /// The policies by domain, or what is wrong with the answer of the policy host.
+    pub policies: HashMap<Domain, Result<PolicyText, FetchError>>,
     /// Whether [`asked`](Self::asked) keeps the questions. Off unless set, because each delivery
     /// asks some.
     pub keeps_questions: bool,
@@ -119,8 +119,8 @@ impl Zone {
         if let Some(owner) = record_name(domain) {
             let record = vec![format!("v=STSv1; id={id};").into_bytes()];
             self.txt.insert(owner, DnsAnswer::new(self.status, vec![record]));
-            let response = PolicyResponse::new(200, Some("text/plain"), policy);
-            self.policies.insert(domain.clone(), Ok(response));
+            let policy = PolicyText::from_response(200, Some("text/plain"), policy.as_bytes());
+            self.policies.insert(domain.clone(), policy);
         }
         self
     }
@@ -174,7 +174,7 @@ impl Lookups for Zone {
         self.ask(format_args!("TXT {owner}"), self.txt.get(owner))
     }
 
-    async fn fetch(&self, fetch: &Fetch) -> Result<PolicyResponse, FetchError> {
+    async fn fetch(&self, fetch: &Fetch) -> Result<PolicyText, FetchError> {
         self.note(format_args!("GET {}", fetch.url()));
         self.policies.get(fetch.domain()).cloned().unwrap_or(Err(FetchError::Unreachable))
     }

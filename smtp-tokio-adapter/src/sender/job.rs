@@ -6,11 +6,10 @@ use smtp_proto::route::{Ending, Targets};
 use smtp_proto::wire::host::HostName;
 use smtp_proto::wire::path::ReversePath;
 use smtp_tls_policy::inquiry::{
-    DnsAnswer, DomainAnswer, DomainAsk, DomainFacts, DomainInquiry, HostAnswer, HostAsk,
-    HostInquiry, MailFacts, MailHosts, MxRecord, NotDialled, Prepared,
+    Answer, Ask, DnsAnswer, DomainFacts, DomainInquiry, HostInquiry, MailHosts, MxRecord,
+    NotDialled, Prepared,
 };
 use smtp_tls_policy::plan::{DnsStatus, HostOrigin, MessageTls, Policy};
-use smtp_tls_policy::rules::Families;
 use smtp_tls_policy::{Domain, Host};
 
 use tokio::sync::OnceCell;
@@ -113,22 +112,19 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
     /// Looks up what is needed once for the domain of the mail.
     async fn look_up(&self) -> Domainwide<'a> {
         let Self { sender, mail, .. } = *self;
-        let mut facts = match mail.policy {
-            Policy::Connector(connector) => MailFacts::new(connector, mail.domain),
-            Policy::Unavailable => MailFacts::policy_unavailable(mail.domain),
+        let inquiry = match mail.policy {
+            Policy::Connector(connector) => DomainInquiry::new(connector, mail.domain),
+            Policy::Unavailable => DomainInquiry::policy_unavailable(mail.domain),
         };
-        facts.demands = mail.demands;
-        facts.port = sender.route.port;
-        facts.failed_family = sender.failed_family;
-        facts.message = message_tls(mail);
-        let mut inquiry = DomainInquiry::new(facts);
+        let mut inquiry = inquiry
+            .with_demands(mail.demands)
+            .with_port(sender.route.port)
+            .with_message(message_tls(mail));
+        if sender.skips_failed_family {
+            inquiry = inquiry.skipping_failed_family();
+        }
         while let Some(ask) = inquiry.ask() {
-            let answer = match ask {
-                DomainAsk::Mx(domain) => {
-                    DomainAnswer::Mx(sender.answered(lookup("mx", sender.lookups.mx(domain)).await))
-                }
-                DomainAsk::Sts(domain) => DomainAnswer::Sts(sender.sts(domain).await),
-            };
+            let answer = self.answer(ask).await;
             inquiry.answer(answer);
         }
         inquiry.finish()
@@ -145,6 +141,38 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
         Ok(ready)
     }
 
+    /// Asks the DNS and the policy host.
+    async fn answer(&self, ask: Ask<'_>) -> Answer {
+        let (sender, lookups) = (self.sender, &self.sender.lookups);
+        match ask {
+            Ask::Mx(domain) => Answer::Mx(sender.answered(lookup("mx", lookups.mx(domain)).await)),
+            Ask::Sts(domain) => Answer::Sts(sender.sts(domain).await),
+            Ask::Addresses { host, families } => {
+                // A family that is not dialled is not asked for, and its answer is ignored.
+                let ipv4 = async {
+                    match families.has_ipv4() {
+                        true => sender.answered(lookup("ipv4", lookups.ipv4(host)).await),
+                        false => DnsAnswer::none(DnsStatus::Insecure),
+                    }
+                };
+                let ipv6 = async {
+                    match families.has_ipv6() {
+                        true => sender.answered(lookup("ipv6", lookups.ipv6(host)).await),
+                        false => DnsAnswer::none(DnsStatus::Insecure),
+                    }
+                };
+                let (ipv4, ipv6) = tokio::join!(ipv4, ipv6);
+                Answer::Addresses(ipv4, ipv6)
+            }
+            Ask::Cname(host) => {
+                Answer::Cname(sender.seen(lookup("cname", lookups.cname(host.as_str())).await))
+            }
+            Ask::Tlsa(owner) => {
+                Answer::Tlsa(sender.answered(lookup("tlsa", lookups.tlsa(owner)).await))
+            }
+        }
+    }
+
     /// Looks up a host, and makes its plan.
     async fn prepare(&self, name: &HostName) -> Result<Ready, NotDialled> {
         let domain = self.domain().await.as_ref().map_err(Clone::clone)?;
@@ -159,7 +187,7 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
         let is_named = self.known.is_none() || self.looked_up().await.names(name);
         let mut inquiry = HostInquiry::new(domain, &host);
         while is_named && let Some(ask) = inquiry.ask() {
-            let answer = self.answer(ask, inquiry.families()).await;
+            let answer = self.answer(ask).await;
             inquiry.answer(answer);
         }
         let Prepared { plan, addresses, reporting, .. } = inquiry.finish()?;
@@ -173,36 +201,6 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
         }
         let peers = self.sender.broken_peers(&target, &addresses, domain.port()).await;
         Ok(Ready::new(target, addresses, peers, reporting))
-    }
-
-    /// Asks the network one question about a host. A family of addresses that is not dialled is not
-    /// asked for, and its answer is ignored.
-    async fn answer(&self, ask: HostAsk<'_>, families: Families) -> HostAnswer {
-        let (sender, lookups) = (self.sender, &self.sender.lookups);
-        match ask {
-            HostAsk::Addresses(host) => {
-                let ipv4 = async {
-                    match families.has_ipv4() {
-                        true => sender.answered(lookup("ipv4", lookups.ipv4(host)).await),
-                        false => DnsAnswer::none(DnsStatus::Insecure),
-                    }
-                };
-                let ipv6 = async {
-                    match families.has_ipv6() {
-                        true => sender.answered(lookup("ipv6", lookups.ipv6(host)).await),
-                        false => DnsAnswer::none(DnsStatus::Insecure),
-                    }
-                };
-                let (ipv4, ipv6) = tokio::join!(ipv4, ipv6);
-                HostAnswer::Addresses(ipv4, ipv6)
-            }
-            HostAsk::Cname(host) => {
-                HostAnswer::Cname(sender.seen(lookup("cname", lookups.cname(host.as_str())).await))
-            }
-            HostAsk::Tlsa(owner) => {
-                HostAnswer::Tlsa(sender.answered(lookup("tlsa", lookups.tlsa(owner)).await))
-            }
-        }
     }
 }
 

@@ -86,7 +86,7 @@ use smtp_proto::route::{NO_SUCH_DOMAIN, RecipientStatus, Route, RouteConfig};
 use smtp_proto::sasl::client::Credentials;
 use smtp_proto::wire::params::BodyType;
 use smtp_tls_policy::Host;
-use smtp_tls_policy::inquiry::{DnsAnswer, FailedFamily, ValidationWatch};
+use smtp_tls_policy::inquiry::{DnsAnswer, ValidationWatch};
 use smtp_tls_policy::pki_types::UnixTime;
 use smtp_tls_policy::plan::{BrokenPeers, Demand, DnsStatus, Policy};
 use smtp_tls_policy::rules::{ConnectorError, Faults, OutboundConnector, OutboundConnectors};
@@ -132,7 +132,7 @@ pub struct Sender<L> {
     connectors: Arc<OutboundConnectors>,
     lookups: L,
     route: RouteConfig,
-    failed_family: FailedFamily,
+    skips_failed_family: bool,
     credentials: HashMap<Arc<str>, Credentials>,
     deliveries: AtomicU64,
     pool: Pool,
@@ -214,14 +214,14 @@ impl<L: Lookups> Sender<L> {
             connectors,
             lookups,
             route: RouteConfig::default(),
-            failed_family: FailedFamily::default(),
+            skips_failed_family: false,
             credentials: HashMap::new(),
             deliveries: AtomicU64::new(0),
             known: Memory::new(&limits),
             pool: Pool::new(limits),
             watch: Mutex::default(),
             broken: Mutex::default(),
-            policies: Policies::new(sts::Cache::new(sts::CacheLimits::default())),
+            policies: Policies::new(sts::Cache::new()),
             shared: None,
         })
     }
@@ -257,10 +257,15 @@ impl<L: Lookups> Sender<L> {
         self.pool.close().await;
     }
 
-    /// Changes what the failure of one address family means where the other has an answer.
+    /// Uses the addresses of one family if the look-up of the other one fails, also where DANE may
+    /// apply: [`DomainInquiry::skipping_failed_family`]. Unless this is called, such a host is
+    /// unreachable (RFC 7672, section 2.2.2).
+    ///
+    /// [`DomainInquiry::skipping_failed_family`]:
+    ///     smtp_tls_policy::inquiry::DomainInquiry::skipping_failed_family
     #[must_use]
-    pub fn with_failed_family(self, failed_family: FailedFamily) -> Self {
-        self.with(|sender| sender.failed_family = failed_family)
+    pub fn skipping_failed_family(self) -> Self {
+        self.with(|sender| sender.skips_failed_family = true)
     }
 
     /// Authenticates with these credentials at the smart host of the connector of this name. No
@@ -277,10 +282,10 @@ impl<L: Lookups> Sender<L> {
         self.with(|sender| sender.broken = Mutex::new(memory))
     }
 
-    /// Bounds the MTA-STS policies in memory.
+    /// Keeps MTA-STS policies in this cache, such as one that holds fewer of them.
     #[must_use]
-    pub fn with_policy_limits(self, limits: sts::CacheLimits) -> Self {
-        self.with(|sender| sender.policies = Policies::new(sts::Cache::new(limits)))
+    pub fn with_policy_cache(self, cache: sts::Cache) -> Self {
+        self.with(|sender| sender.policies = Policies::new(cache))
     }
 
     /// Shares MTA-STS policies and broken peers with other senders and later runs through this

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use smtp_tls_policy::pki_types::UnixTime;
 use smtp_tls_policy::sts::{
-    Cache, CachedPolicy, Discovered, DiscoveryError, Due, FETCH_TIMEOUT, FetchEnd, FetchError,
-    StoreChange, StsAnswer, StsRecord, record_name,
+    Cache, CachedPolicy, Discovered, Due, FETCH_TIMEOUT, FetchEnd, FetchError, PolicyId,
+    StoreChange, StsAnswer, Trouble, record_name,
 };
 use smtp_tls_policy::{Domain, UnreadableRecord};
 use tokio::sync::Notify;
@@ -87,14 +87,14 @@ impl<L: Lookups> Sender<L> {
     /// What MTA-STS says of a domain now (RFC 8461, sections 3.3 and 5.1).
     pub(super) async fn sts(&self, domain: &Domain) -> StsAnswer {
         self.recall_policy(domain).await;
-        let record = self.record(domain).await;
+        let id = self.policy_id(domain).await;
         let Policies { cache, fetched, .. } = &self.policies;
         let patience = tokio::time::Instant::now() + FETCH_TIMEOUT;
         let fetch = loop {
             let mut ended = pin!(fetched.notified());
             // Whatever ends from here on is heard.
             ended.as_mut().enable();
-            let next = lock(cache).discovered(domain, record.clone(), self.now());
+            let next = lock(cache).discovered(domain, id.clone(), self.now());
             match next {
                 Discovered::Done(answer) => return answer,
                 Discovered::Fetch(fetch) => break fetch,
@@ -112,11 +112,11 @@ impl<L: Lookups> Sender<L> {
         };
         let mut fetching = Fetching { policies: &self.policies, domain, ended: false };
         let fetching_policy = async {
-            let response = tokio::time::timeout(FETCH_TIMEOUT, self.lookups.fetch(&fetch)).await;
-            response.unwrap_or(Err(FetchError::Timeout))
+            let policy = tokio::time::timeout(FETCH_TIMEOUT, self.lookups.fetch(&fetch)).await;
+            policy.unwrap_or(Err(FetchError::Timeout))
         };
-        let response = lookup("sts-policy", fetching_policy).await;
-        let FetchEnd { answer, changes } = lock(cache).fetched(fetch, response, self.now());
+        let policy = lookup("sts-policy", fetching_policy).await;
+        let FetchEnd { answer, changes } = lock(cache).fetched(fetch, policy, self.now());
         fetching.ended = true;
         drop(fetching);
         if let Some(trouble) = &answer.trouble {
@@ -188,12 +188,12 @@ impl<L: Lookups> Sender<L> {
         }
     }
 
-    async fn record(&self, domain: &Domain) -> Result<Option<StsRecord>, DiscoveryError> {
+    async fn policy_id(&self, domain: &Domain) -> Result<Option<PolicyId>, Trouble> {
         let Some(name) = record_name(domain) else { return Ok(None) };
         let answer = self.answered(lookup("txt", self.lookups.txt(&name)).await);
         match answer.status.is_failure() {
-            true => Err(DiscoveryError::Lookup),
-            false => StsRecord::find(&answer.records).map_err(DiscoveryError::Record),
+            true => Err(Trouble::Lookup),
+            false => PolicyId::find(&answer.records).map_err(Trouble::Record),
         }
     }
 }

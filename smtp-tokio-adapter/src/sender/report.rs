@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use smtp_proto::route::{Ending, Manner, RecipientStatus};
-use smtp_tls_policy::inquiry::NotDialled;
 use smtp_proto::wire::reply::Reply;
+use smtp_tls_policy::inquiry::NotDialled;
 use smtp_tls_policy::tlsrpt::ReportedSession;
 
 use crate::client::outcome::{Decision, Failure};

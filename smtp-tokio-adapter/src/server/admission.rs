@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smtp_proto::wire::path::ReversePath;
 use smtp_proto::wire::reply::Response;
 use smtp_tls_policy::Domain;
-use smtp_tls_policy::judge::{self, admit, admit_handshake};
+use smtp_tls_policy::judge::{admit, admit_handshake};
 use smtp_tls_policy::pki::TrustStore;
 use smtp_tls_policy::pki_types::UnixTime;
 use smtp_tls_policy::plan::Refusal;
@@ -42,14 +42,15 @@ impl Admission {
     /// What MAIL gets if the connector of the sender's domain refuses the client.
     pub(super) fn at_mail(&self, session: &Session, path: &ReversePath<'_>) -> Option<Response> {
         let domain = path.mailbox().and_then(|it| Domain::parse(it.domain().as_str()).ok());
-        let client = judge::InboundClient {
-            connector: self.connectors.find(domain.as_ref()),
-            tls: session.shown_tls(),
-            chain: &session.client_chain,
-            trust: &*self.trust,
-            now: UnixTime::now(),
-        };
-        admit(&client).err().map(|refusal| response(session, &refusal))
+        admit(
+            self.connectors.find(domain.as_ref()),
+            session.shown_tls(),
+            &session.client_chain,
+            &*self.trust,
+            UnixTime::now(),
+        )
+        .err()
+        .map(|refusal| response(session, &refusal))
     }
 }
 

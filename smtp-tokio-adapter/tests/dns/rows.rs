@@ -10,11 +10,11 @@ use bytes::Bytes;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use smtp_proto::wire::reply::Response;
-use smtp_tls_policy::inquiry::{DnsAnswer, FailedFamily, MxRecord};
+use smtp_tls_policy::inquiry::{DnsAnswer, MxRecord};
 use smtp_tls_policy::pki::TlsaRecord;
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::rules::Posture;
-use smtp_tls_policy::sts::{Fetch, FetchError, PolicyResponse};
+use smtp_tls_policy::sts::{Fetch, FetchError, PolicyText};
 use smtp_tls_policy::{Domain, Host};
 use smtp_tokio_adapter::lookups::dns::Resolver;
 use smtp_tokio_adapter::lookups::{Combined, Lookups, PolicyFetch};
@@ -123,20 +123,21 @@ async fn rows_p2_to_p10_hold_from_the_zones_to_the_wire_in_both_modes() {
     let names = take(dns);
     let port = dns.mail.local_addr().unwrap().port();
     let mut table = String::new();
-    for rule in [FailedFamily::Delays, FailedFamily::IsSkipped] {
+    for (rule, is_skipped) in [("Delays", false), ("IsSkipped", true)] {
         let [validates, believes] = [dns.validates(), dns.believes()].map(|resolver| {
             let asked = Asked(resolver, Mutex::default());
-            sender(&dns.pki, asked, port).with_failed_family(rule)
+            let sender = sender(&dns.pki, asked, port);
+            if is_skipped { sender.skipping_failed_family() } else { sender }
         });
         let is_of_families = |row: &&(&str, &str, &str)| row.0 == "P4b";
-        let rows: Vec<_> = match rule {
-            FailedFamily::Delays => ROWS.iter().collect(),
-            FailedFamily::IsSkipped => ROWS.iter().filter(is_of_families).collect(),
+        let rows: Vec<_> = match is_skipped {
+            false => ROWS.iter().collect(),
+            true => ROWS.iter().filter(is_of_families).collect(),
         };
         for (row, what, domain) in rows {
             let heading = match *row {
                 "" => format!("{what}: {domain}"),
-                "P4b" => format!("{row} {what} ({rule:?}): {domain}"),
+                "P4b" => format!("{row} {what} ({rule}): {domain}"),
                 _ => format!("{row} {what}: {domain}"),
             };
             writeln!(table, "{heading}").unwrap();
@@ -215,10 +216,10 @@ fn outcome(report: &Report) -> String {
 struct Web(Mutex<Vec<String>>);
 
 impl PolicyFetch for Web {
-    async fn fetch<L: Lookups>(&self, fetch: &Fetch, _: &L) -> Result<PolicyResponse, FetchError> {
+    async fn fetch<L: Lookups>(&self, fetch: &Fetch, _: &L) -> Result<PolicyText, FetchError> {
         self.0.lock().unwrap().push(fetch.url());
         let policy = b"version: STSv1\nmode: enforce\nmx: mx2.secure.example\nmax_age: 86400\n";
-        Ok(PolicyResponse::new(200, Some("text/plain"), policy))
+        PolicyText::from_response(200, Some("text/plain"), policy)
     }
 }
 

@@ -1,9 +1,7 @@
 //! Whole fetches of other programs' test suites: a record, and what a real server answers.
 
 use smtp_tls_policy::Domain;
-use smtp_tls_policy::sts::{
-    Cache, CacheLimits, Discovered, StoreChange, StsRecord, Trouble, policy_host,
-};
+use smtp_tls_policy::sts::{Cache, Discovered, PolicyId, StoreChange, Trouble, policy_host};
 use smtp_tokio_adapter::lookups::{Combined, Lookups};
 
 use crate::common::Pki;
@@ -20,9 +18,9 @@ fn exceptions() -> Vec<&'static str> {
 
 async fn outcome(row: &serde_json::Value, domain: &Domain) -> &'static str {
     let records: Vec<[&str; 1]> = row["txt"].as_str().map(|record| [record]).into_iter().collect();
-    let mut cache = Cache::new(CacheLimits::default());
-    let record = StsRecord::find(&records).map_err(Into::into);
-    let fetch = match cache.discovered(domain, record, now()) {
+    let mut cache = Cache::new();
+    let id = PolicyId::find(&records).map_err(Trouble::Record);
+    let fetch = match cache.discovered(domain, id, now()) {
         Discovered::Done(_) => return "NONE",
         Discovered::Fetch(fetch) => fetch,
         Discovered::UnderWay => panic!("nothing was under way"),
@@ -39,8 +37,8 @@ async fn outcome(row: &serde_json::Value, domain: &Domain) -> &'static str {
     let text = response(&status, http["content_type"].as_str(), body);
     let web = Web::start(Tls::Shows(identity), Answer::Keeps(text)).await;
     let lookups = Combined::new(zone(host.as_str()), client(&pki, web.port));
-    let response = lookups.fetch(&fetch).await;
-    let end = cache.fetched(fetch, response, now());
+    let policy = lookups.fetch(&fetch).await;
+    let end = cache.fetched(fetch, policy, now());
     match (&end.changes[..], end.answer.trouble) {
         ([StoreChange::Save(_)], _) => "VALID",
         ([], Some(Trouble::Fetch(_))) => "FETCH_ERROR",

@@ -10,8 +10,7 @@ use smtp_tls_policy::pki::Trust;
 use smtp_tls_policy::pki_types::UnixTime;
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::sts::{
-    Cache, CacheLimits, Discovered, Fetch, FetchError, Mode, PolicyId, StsAnswer, StsRecord,
-    Trouble,
+    Cache, Discovered, Fetch, FetchError, Mode, PolicyId, StsAnswer, Trouble,
 };
 use smtp_tokio_adapter::lookups::{Combined, Lookups, PolicyClient, SetupError, Zone};
 
@@ -28,8 +27,7 @@ pub(crate) fn now() -> UnixTime {
 
 /// The record announces a policy: what to fetch.
 fn to_fetch(cache: &mut Cache, domain: &Domain) -> Fetch {
-    let record = StsRecord { id: PolicyId::parse("1").unwrap() };
-    match cache.discovered(domain, Ok(Some(record)), now()) {
+    match cache.discovered(domain, Ok(PolicyId::parse("1")), now()) {
         Discovered::Fetch(fetch) => fetch,
         other => panic!("{other:?}"),
     }
@@ -50,10 +48,10 @@ pub(crate) fn client(pki: &Pki, port: u16) -> PolicyClient {
 
 async fn fetched(lookups: &impl Lookups) -> StsAnswer {
     let domain = Domain::parse(DOMAIN).unwrap();
-    let mut cache = Cache::new(CacheLimits::default());
+    let mut cache = Cache::new();
     let fetch = to_fetch(&mut cache, &domain);
-    let response = lookups.fetch(&fetch).await;
-    cache.fetched(fetch, response, now()).answer
+    let policy = lookups.fetch(&fetch).await;
+    cache.fetched(fetch, policy, now()).answer
 }
 
 /// What a fetch from a server with a good certificate ends with.

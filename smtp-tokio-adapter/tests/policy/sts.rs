@@ -1,6 +1,6 @@
 //! MTA-STS, from the record and the policy to the wire (RFC 8461).
 
-use smtp_tls_policy::sts::{Fetch, FetchError, PolicyResponse};
+use smtp_tls_policy::sts::{Fetch, FetchError, PolicyText};
 use smtp_tokio_adapter::lookups::Lookups;
 use smtp_tokio_adapter::store::FileStore;
 
@@ -121,7 +121,7 @@ impl Lookups for Slow {
     async fn txt(&self, owner: &Domain) -> DnsAnswer<Vec<Vec<u8>>> {
         self.0.txt(owner).await
     }
-    async fn fetch(&self, fetch: &Fetch) -> Result<PolicyResponse, FetchError> {
+    async fn fetch(&self, fetch: &Fetch) -> Result<PolicyText, FetchError> {
         tokio::time::sleep(Duration::from_millis(200)).await;
         self.0.fetch(fetch).await
     }

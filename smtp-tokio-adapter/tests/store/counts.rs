@@ -6,7 +6,6 @@ use std::time::Duration;
 use smtp_tls_policy::pki_types::UnixTime;
 use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
 use smtp_tls_policy::rules::Posture;
-use smtp_tls_policy::sts::StsAnswer;
 use smtp_tls_policy::tlsrpt::{
     Aggregate, DailyReport, ReportId, ReportedSession, Reporting, Submitter,
 };
@@ -42,7 +41,7 @@ fn session(domain: &str) -> ReportedSession {
     let (domain, host) =
         (Host::parse(domain).unwrap(), Host::parse(&format!("mx.{domain}")).unwrap());
     let facts = Facts::new(&connector, &domain, &host, HostOrigin::Mx);
-    let reporting = Reporting::of(&facts, &StsAnswer::default());
+    let reporting = Reporting::of(&facts);
     let (plan, address) = (plan(&facts).unwrap(), "192.0.2.1".parse().unwrap());
     reporting.no_tls(&plan, Reason::HandshakeFailed, None, None, address).remove(0)
 }

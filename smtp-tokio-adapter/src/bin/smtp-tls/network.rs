@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 use smtp_tls_policy::inquiry::{
-    DnsAnswer, DomainAnswer, DomainAsk, DomainFacts, DomainInquiry, HostAnswer, HostAsk,
-    HostInquiry, MailFacts, MailHosts, MxRecord, NotDialled, Prepared,
+    Answer, Ask, DnsAnswer, DomainFacts, DomainInquiry, HostInquiry, MailHosts, MxRecord,
+    NotDialled, Prepared,
 };
 use smtp_tls_policy::pki::{TlsaRecord, TrustStore};
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::sts::{
-    Cache, CacheLimits, CachedPolicy, Discovered, DiscoveryError, StsAnswer, StsRecord, record_name,
+    Cache, CachedPolicy, Discovered, PolicyId, StsAnswer, Trouble, record_name,
 };
 use smtp_tls_policy::{Domain, Host};
 use smtp_tokio_adapter::lookups::dns::{Anchors, Fault, Resolver, Servers};
@@ -140,7 +140,7 @@ impl Network {
         Ok(Self {
             resolver,
             policies,
-            cache: RefCell::new(Cache::new(CacheLimits::default())),
+            cache: RefCell::new(Cache::new()),
             asked: RefCell::default(),
         })
     }
@@ -185,13 +185,12 @@ impl Network {
     /// known of the domain, not even that its mail is deferred.
     pub(crate) async fn domain<'a>(
         &self,
-        mail: MailFacts<'a>,
+        mut inquiry: DomainInquiry<'a>,
     ) -> Result<Result<DomainFacts<'a>, Box<NotDialled>>, Failure> {
-        let mut inquiry = DomainInquiry::new(mail);
         while let Some(ask) = inquiry.ask() {
             let answer = match ask {
-                DomainAsk::Mx(domain) => DomainAnswer::Mx(self.mx(domain).await?),
-                DomainAsk::Sts(domain) => DomainAnswer::Sts(self.sts(domain).await),
+                Ask::Mx(domain) => Answer::Mx(self.mx(domain).await?),
+                ask => self.answer(ask).await,
             };
             inquiry.answer(answer);
         }
@@ -211,48 +210,55 @@ impl Network {
     ) -> Result<Prepared, Box<NotDialled>> {
         let mut inquiry = HostInquiry::new(domain, host);
         while let Some(ask) = inquiry.ask() {
-            let answer = match ask {
-                HostAsk::Addresses(host) => {
-                    // A family that is not dialled is not asked for, and its answer is ignored.
-                    let families = inquiry.families();
-                    let ipv4 = async {
-                        match families.has_ipv4() {
-                            true => Some(self.resolver.look_up_ipv4(host).await),
-                            false => None,
-                        }
-                    };
-                    let ipv6 = async {
-                        match families.has_ipv6() {
-                            true => Some(self.resolver.look_up_ipv6(host).await),
-                            false => None,
-                        }
-                    };
-                    let (ipv4, ipv6) = tokio::join!(ipv4, ipv6);
-                    // Listed in this order, whichever answer came first.
-                    let ipv4 = match ipv4 {
-                        Some(it) => self.answered(format!("{host} A"), it, ToString::to_string),
-                        None => DnsAnswer::none(DnsStatus::Insecure),
-                    };
-                    let ipv6 = match ipv6 {
-                        Some(it) => self.answered(format!("{host} AAAA"), it, ToString::to_string),
-                        None => DnsAnswer::none(DnsStatus::Insecure),
-                    };
-                    HostAnswer::Addresses(ipv4, ipv6)
-                }
-                HostAsk::Cname(host) => {
-                    let status = self.resolver.look_up_cname(host.as_str()).await;
-                    let status = status.unwrap_or_else(|fault| fault.status());
-                    self.note(format!("{host} CNAME"), word(status), String::new());
-                    HostAnswer::Cname(status)
-                }
-                HostAsk::Tlsa(owner) => {
-                    let records = self.resolver.look_up_tlsa(owner).await;
-                    HostAnswer::Tlsa(self.answered(format!("{owner} TLSA"), records, tlsa))
-                }
-            };
+            let answer = self.answer(ask).await;
             inquiry.answer(answer);
         }
         inquiry.finish().map_err(Box::new)
+    }
+
+    async fn answer(&self, ask: Ask<'_>) -> Answer {
+        match ask {
+            Ask::Mx(domain) => Answer::Mx(
+                self.mx(domain).await.unwrap_or_else(|_| DnsAnswer::none(DnsStatus::Failed)),
+            ),
+            Ask::Sts(domain) => Answer::Sts(self.sts(domain).await),
+            Ask::Addresses { host, families } => {
+                // A family that is not dialled is not asked for, and its answer is ignored.
+                let ipv4 = async {
+                    match families.has_ipv4() {
+                        true => Some(self.resolver.look_up_ipv4(host).await),
+                        false => None,
+                    }
+                };
+                let ipv6 = async {
+                    match families.has_ipv6() {
+                        true => Some(self.resolver.look_up_ipv6(host).await),
+                        false => None,
+                    }
+                };
+                let (ipv4, ipv6) = tokio::join!(ipv4, ipv6);
+                // Listed in this order, whichever answer came first.
+                let ipv4 = match ipv4 {
+                    Some(it) => self.answered(format!("{host} A"), it, ToString::to_string),
+                    None => DnsAnswer::none(DnsStatus::Insecure),
+                };
+                let ipv6 = match ipv6 {
+                    Some(it) => self.answered(format!("{host} AAAA"), it, ToString::to_string),
+                    None => DnsAnswer::none(DnsStatus::Insecure),
+                };
+                Answer::Addresses(ipv4, ipv6)
+            }
+            Ask::Cname(host) => {
+                let status = self.resolver.look_up_cname(host.as_str()).await;
+                let status = status.unwrap_or_else(|fault| fault.status());
+                self.note(format!("{host} CNAME"), word(status), String::new());
+                Answer::Cname(status)
+            }
+            Ask::Tlsa(owner) => {
+                let records = self.resolver.look_up_tlsa(owner).await;
+                Answer::Tlsa(self.answered(format!("{owner} TLSA"), records, tlsa))
+            }
+        }
     }
 
     async fn mx(&self, domain: &Domain) -> Result<DnsAnswer<MxRecord>, Failure> {
@@ -270,10 +276,10 @@ impl Network {
     }
 
     async fn sts(&self, domain: &Domain) -> StsAnswer {
-        let record = self.sts_record(domain).await;
+        let id = self.sts_id(domain).await;
         let fetch = loop {
             let now = input::now();
-            let next = self.cache.borrow_mut().discovered(domain, record.clone(), now);
+            let next = self.cache.borrow_mut().discovered(domain, id.clone(), now);
             match next {
                 Discovered::Done(answer) => return answer,
                 Discovered::Fetch(fetch) => break fetch,
@@ -289,8 +295,8 @@ impl Network {
             }
         };
         let url = fetch.url();
-        let response = self.policies.fetch(&fetch, &self.resolver).await;
-        let end = self.cache.borrow_mut().fetched(fetch, response, input::now());
+        let policy = self.policies.fetch(&fetch, &self.resolver).await;
+        let end = self.cache.borrow_mut().fetched(fetch, policy, input::now());
         let (status, text) = match (&end.answer.policy, &end.answer.trouble) {
             (Some(cached), _) => {
                 let policy = cached.policy();
@@ -304,7 +310,7 @@ impl Network {
         end.answer
     }
 
-    async fn sts_record(&self, domain: &Domain) -> Result<Option<StsRecord>, DiscoveryError> {
+    async fn sts_id(&self, domain: &Domain) -> Result<Option<PolicyId>, Trouble> {
         let Some(name) = record_name(domain) else { return Ok(None) };
         let texts = self.resolver.look_up_txt(&name).await;
         let show = |text: &Vec<Vec<u8>>| {
@@ -312,8 +318,8 @@ impl Network {
         };
         let answer = self.answered(format!("{name} TXT"), texts, show);
         match answer.status.is_failure() {
-            true => Err(DiscoveryError::Lookup),
-            false => StsRecord::find(&answer.records).map_err(DiscoveryError::Record),
+            true => Err(Trouble::Lookup),
+            false => PolicyId::find(&answer.records).map_err(Trouble::Record),
         }
     }
 }

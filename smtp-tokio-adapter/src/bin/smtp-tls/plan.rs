@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::html::Colour;
 use serde::Serialize;
 use smtp_tls_policy::Host;
-use smtp_tls_policy::inquiry::MailFacts;
+use smtp_tls_policy::inquiry::DomainInquiry;
 use smtp_tls_policy::plan::Plan;
 use smtp_tls_policy::rules::{Floor, IdentityId};
 
@@ -122,13 +122,12 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
             refusal: None,
             hosts: Vec::new(),
         };
-        let mut mail = MailFacts::new(connector, &args.domain);
-        mail.port = args.port;
+        let inquiry = DomainInquiry::new(connector, &args.domain).with_port(args.port);
         let late = || {
             let why = format!("{}: DNS gave no answer in time; use --timeout", args.domain);
             Err(Failure::Network(why))
         };
-        let asking = tokio::time::timeout_at(end, network.domain(mail)).await;
+        let asking = tokio::time::timeout_at(end, network.domain(inquiry)).await;
         let asked = match asking.unwrap_or_else(|_| late()) {
             Ok(asked) => asked,
             Err(failure) => return Ok(unanswered(answer, &network, failure)),

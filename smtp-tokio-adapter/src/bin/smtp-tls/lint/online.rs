@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use serde::Serialize;
-use smtp_tls_policy::inquiry::MailFacts;
+use smtp_tls_policy::inquiry::DomainInquiry;
 use smtp_tls_policy::rules::{
     Config, ConfigWarning, DaneRule, Floor, OutboundConnector, Posture, Published, StsRule,
 };
@@ -160,9 +160,8 @@ async fn floors(
     connector: &OutboundConnector,
     network: &Network,
 ) -> Result<Vec<Floor>, String> {
-    let mut mail = MailFacts::new(connector, &asked.domain);
-    mail.port = asked.port;
-    let facts = network.domain(mail).await;
+    let inquiry = DomainInquiry::new(connector, &asked.domain).with_port(asked.port);
+    let facts = network.domain(inquiry).await;
     let facts = facts.map_err(|failure| failure.to_string())?;
     let facts = facts.map_err(|refused| refused.to_string())?;
     let hosts = match hosts(&facts) {

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use smtp_tls_policy::inquiry::MailFacts;
+use smtp_tls_policy::inquiry::DomainInquiry;
 use smtp_tls_policy::pki::RootsId;
 use smtp_tls_policy::plan::Check;
 use smtp_tls_policy::rules::{Config, DaneRule, Floor, IdentityId, OutboundConnector, Posture};
@@ -194,9 +194,8 @@ impl Service {
         mail.namespaces = vec![Namespace::Default];
         // The transport of Postfix has chosen the next hop already.
         mail.smart_host = None;
-        let mut asked = MailFacts::new(&mail, next_hop);
-        asked.port = port;
-        let facts = self.network.domain(asked).await;
+        let inquiry = DomainInquiry::new(&mail, next_hop).with_port(port);
+        let facts = self.network.domain(inquiry).await;
         let _ = self.network.asked();
         let facts = match facts.map_err(|failure| failure.to_string())? {
             Ok(facts) => facts,
@@ -216,7 +215,7 @@ impl Service {
         for (_, host) in hosts {
             let prepared = self.network.host(&facts, &host).await;
             let has_dane = prepared.is_ok_and(|prepared| {
-                prepared.plan.checks().iter().any(|check| matches!(check, Check::Dane(_)))
+                prepared.plan.checks().iter().any(|check| matches!(check, Check::Dane { .. }))
             });
             if has_dane && connector.posture.floor() < Floor::Authenticated {
                 return Ok("dane-only".to_owned());

@@ -13,7 +13,7 @@ use std::time::Instant;
 use crate::html::Page;
 use serde::Serialize;
 use smtp_proto::wire::path::Domain;
-use smtp_tls_policy::inquiry::MailFacts;
+use smtp_tls_policy::inquiry::DomainInquiry;
 use smtp_tls_policy::pki::{LiveTrust, RootsId};
 use smtp_tls_policy::plan::{Attempt, Facts, HostOrigin, plan};
 use smtp_tls_policy::rules::{Floor, IdentityId, OutboundConnector, Posture};
@@ -287,9 +287,8 @@ impl<'o> Setup<'o> {
         target: &Host,
         answer: &mut Answer,
     ) -> Result<(), Failure> {
-        let mut mail = MailFacts::new(connector, target);
-        mail.port = self.options.port;
-        match network.domain(mail).await? {
+        let inquiry = DomainInquiry::new(connector, target).with_port(self.options.port);
+        match network.domain(inquiry).await? {
             Ok(facts) => {
                 for (preference, host) in hosts(&facts)? {
                     let dns = Some((network, target));
@@ -460,13 +459,12 @@ impl<'o> Setup<'o> {
                 }
             }
             Some((network, target)) => {
-                let mut mail = MailFacts::new(connector, target);
-                mail.port = self.options.port;
+                let inquiry = DomainInquiry::new(connector, target).with_port(self.options.port);
                 let refused = |it: Box<smtp_tls_policy::inquiry::NotDialled>| {
                     Refused(Some(it.refusal.reason()), it.to_string())
                 };
                 let silent = |failure: Failure| Refused(None, failure.to_string());
-                let facts = network.domain(mail).await.map_err(silent)?.map_err(refused)?;
+                let facts = network.domain(inquiry).await.map_err(silent)?.map_err(refused)?;
                 let ready = network.host(&facts, host).await.map_err(refused)?;
                 Ok((ready.addresses, ready.plan))
             }
