@@ -184,7 +184,8 @@ fn judgements(criterion: &mut Criterion) {
         bencher.iter(|| plan.judge(black_box(&chain.chain), &trust, now()).is_authenticated());
     });
     group.bench_function("judge, live trust", |bencher| {
-        bencher.iter(|| plan.judge(black_box(&chain.chain), &live, now()).is_authenticated());
+        bencher
+            .iter(|| plan.judge(black_box(&chain.chain), &live.load(), now()).is_authenticated());
     });
     group.finish();
 }

@@ -16,7 +16,6 @@ use crate::pki::names::Reference;
 use crate::pki::pin::Pin;
 use crate::pki::roots::RootsId;
 use crate::pki::tlsa::{Tlsa, TlsaRecord};
-use crate::pki::x509::CertificateField;
 use crate::plan::Plan;
 use crate::plan::facts::MessageTls;
 use crate::plan::refusal::Refusal;
@@ -37,7 +36,7 @@ macro_rules! as_text {
 }
 
 as_text! {
-    CertificateField Date Domain Host IdentityId Mode Namespace Pin Place PolicyId Posture Reference ResultType RootsId
+    Date Domain Host IdentityId Mode Namespace Pin Place PolicyId Posture Reference ResultType RootsId
     Status Tlsa TlsaRecord
 }
 

@@ -10,7 +10,7 @@ use pki_types::CertificateDer;
 use rcgen::ExtendedKeyUsagePurpose;
 use rustls::ServerConnection;
 use smtp_tls_policy::judge::{admit, admit_handshake};
-use smtp_tls_policy::pki::{Pin, Reference, RootsId, Trust, TrustStore};
+use smtp_tls_policy::pki::{LiveTrust, Pin, Reference, RootsId, Trust};
 use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
 use smtp_tls_policy::rules::{
     ClientCertificate, ClientCheck, ClientPurpose, ConnectorErrorKind, IdentityId,
@@ -26,7 +26,7 @@ fn partners() -> RootsId {
 struct World {
     public: Authority,
     partner: Authority,
-    trust: Arc<dyn TrustStore>,
+    trust: Arc<LiveTrust>,
 }
 
 impl World {
@@ -35,7 +35,7 @@ impl World {
         let mut trust = Trust::empty();
         trust.add_root_der(&RootsId::public(), &public.der).unwrap();
         trust.add_root_der(&partners(), &partner.der).unwrap();
-        Self { public, partner, trust: Arc::new(trust) }
+        Self { public, partner, trust: trust.into() }
     }
 
     fn client(
@@ -147,13 +147,13 @@ fn a_listener_judges_at_mail_what_the_handshake_showed() {
             let chain: Vec<CertificateDer<'_>> =
                 session.peer_certificates().unwrap_or_default().to_vec();
             // Some connector takes mail from any client, so none is refused before MAIL.
-            assert!(admit_handshake(&connectors, &chain, &*world.trust, now()).is_ok());
+            assert!(admit_handshake(&connectors, &chain, &world.trust.load(), now()).is_ok());
             for (sender, expected) in
                 [("tied", tied), ("any", any), ("noted", None), ("elsewhere", None)]
             {
                 let sender = Domain::parse(&format!("{sender}.example")).unwrap();
                 let connector = connectors.find(Some(&sender));
-                let said = admit(connector, Some(TLS), &chain, &*world.trust, now())
+                let said = admit(connector, Some(TLS), &chain, &world.trust.load(), now())
                     .err()
                     .map(|r| (format!("{} {}", r.code(), r.status()), r.reason()));
                 let expected = expected.map(|(status, reason)| (status.to_owned(), reason));

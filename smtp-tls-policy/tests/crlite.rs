@@ -13,8 +13,8 @@ use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 use smtp_tls_policy::judge::{Standing, Verdict, admit};
 use smtp_tls_policy::pki::{
-    Crlite, CrliteAnswer, CrliteFilters, CrliteQuery, CrliteStatus, DEFAULT_CRLITE_MAX_AGE,
-    LiveTrust, MAX_SCTS, Place, Revocation, RootsId, Sct, Trust, TrustStore,
+    Crlite, CrliteStatus, DEFAULT_CRLITE_MAX_AGE, LiveTrust, MAX_SCTS, Revocation, RootsId, Sct,
+    Trust,
 };
 use smtp_tls_policy::plan::{Facts, HostOrigin, Plan, plan};
 use smtp_tls_policy::rules::{
@@ -29,27 +29,6 @@ const MILLISECONDS: u64 = NOW * 1000 - 5;
 
 /// The parts of a question: the hash of the issuer's key, the serial number and the SCTs.
 type Asked = ([u8; 32], Vec<u8>, Vec<Sct>);
-
-/// Filters that give one answer, and remember what they were asked.
-#[derive(Debug)]
-struct Filters {
-    answer: CrliteAnswer,
-    asked: Mutex<Vec<Asked>>,
-}
-
-impl Filters {
-    fn that_say(answer: CrliteAnswer) -> Arc<Self> {
-        Arc::new(Self { answer, asked: Mutex::default() })
-    }
-}
-
-impl CrliteFilters for Filters {
-    fn look_up(&self, query: &CrliteQuery<'_>) -> CrliteAnswer {
-        let asked = (query.issuer_key_hash, query.serial.to_vec(), query.scts.to_vec());
-        self.asked.lock().unwrap().push(asked);
-        self.answer
-    }
-}
 
 /// An SCT of version 1.
 fn sct(log: u8, milliseconds: u64) -> Vec<u8> {
@@ -97,7 +76,7 @@ fn trust_in(root: &Authority) -> Trust {
 }
 
 fn plan_of(posture: &str, revocation: &str) -> Plan {
-    let posture: Posture = posture.parse().unwrap();
+    let posture = Posture::parse(posture).unwrap();
     let mut connector = OutboundConnector::new("c", vec![Namespace::Default], posture);
     connector.revocation = match revocation {
         "off" => Revocation::Off,
@@ -114,8 +93,8 @@ fn seconds(seconds: u64) -> UnixTime {
     UnixTime::since_unix_epoch(Duration::from_secs(seconds))
 }
 
-fn crlite(answer: CrliteAnswer, made: u64) -> Crlite {
-    Crlite::new(Filters::that_say(answer), seconds(made))
+fn crlite(answer: CrliteStatus, made: u64) -> Crlite {
+    Crlite::new(move |_, _, _| answer, seconds(made))
 }
 
 /// The outcome in the words of the table.
@@ -171,16 +150,16 @@ fn each_state_of_list_and_filter_under_each_rule() {
             "no data" => Some(Crlite::without_data()),
             "no SCTs" => {
                 leaf = &bare;
-                Some(crlite(CrliteAnswer::Good, fresh))
+                Some(crlite(CrliteStatus::Good, fresh))
             }
-            "good" => Some(crlite(CrliteAnswer::Good, fresh)),
-            "revoked" => Some(crlite(CrliteAnswer::Revoked, fresh)),
-            "not covered" => Some(crlite(CrliteAnswer::NotCovered, fresh)),
-            "not enrolled" => Some(crlite(CrliteAnswer::NotEnrolled, fresh)),
-            "good, ten days old" => Some(crlite(CrliteAnswer::Good, old + 1)),
-            "good, older" => Some(crlite(CrliteAnswer::Good, old)),
-            "good, from the future" => Some(crlite(CrliteAnswer::Good, NOW + 1)),
-            "revoked, older" => Some(crlite(CrliteAnswer::Revoked, old)),
+            "good" => Some(crlite(CrliteStatus::Good, fresh)),
+            "revoked" => Some(crlite(CrliteStatus::Revoked, fresh)),
+            "not covered" => Some(crlite(CrliteStatus::NotCovered, fresh)),
+            "not enrolled" => Some(crlite(CrliteStatus::NotEnrolled, fresh)),
+            "good, ten days old" => Some(crlite(CrliteStatus::Good, old + 1)),
+            "good, older" => Some(crlite(CrliteStatus::Good, old)),
+            "good, from the future" => Some(crlite(CrliteStatus::Good, NOW + 1)),
+            "revoked, older" => Some(crlite(CrliteStatus::Revoked, old)),
             other => panic!("{other}"),
         });
         let plan = plan_of(posture, revocation);
@@ -209,23 +188,28 @@ fn filters_are_asked_about_issuer_key_serial_and_scts_of_the_leaf_alone() {
     // The leading zero of the INTEGER belongs to it.
     params.serial_number = Some(rcgen::SerialNumber::from_slice(&[0x00, 0x80, 0x01]));
     let leaf = issuer.issue(&params).der;
-    let filters = Filters::that_say(CrliteAnswer::Good);
+    let asked = Arc::new(Mutex::new(Vec::<Asked>::new()));
+    let asking = Arc::clone(&asked);
+    let look_up = move |issuer: &[u8; 32], serial: &[u8], scts: &[Sct]| {
+        asking.lock().unwrap().push((*issuer, serial.to_vec(), scts.to_vec()));
+        CrliteStatus::Good
+    };
     let mut trust = trust_in(&root);
-    trust.set_crlite(Some(Crlite::new(Arc::<Filters>::clone(&filters), now())));
+    trust.set_crlite(Some(Crlite::new(look_up, now())));
     let verdict =
         plan_of("verified", "soft").judge(&[leaf.clone(), issuer.der.clone()], &trust, now());
     assert_eq!(verdict.reason(), Reason::TlsOk);
     let (_, parsed) = x509_parser::parse_x509_certificate(&issuer.der).unwrap();
     let hash: [u8; 32] = Sha256::digest(parsed.public_key().raw).into();
     let scts = vec![Sct::new([LOG; 32], MILLISECONDS), Sct::new([8; 32], 0)];
-    assert_eq!(*filters.asked.lock().unwrap(), [(hash, vec![0x00, 0x80, 0x01], scts)]);
+    assert_eq!(*asked.lock().unwrap(), [(hash, vec![0x00, 0x80, 0x01], scts)]);
     // Under the rule "hard" the authority still needs the list of the root.
     let chain = [leaf, issuer.der];
     let hard = plan_of("verified", "hard");
     let verdict = hard.judge(&chain, &trust, now());
     assert_eq!(verdict.reason(), Reason::RevocationUnknown);
     let defect = verdict.defect().unwrap();
-    assert_eq!((defect.place(), defect.crlite()), (Place::Issuer(1), None));
+    assert_eq!((defect.certificate(), defect.crlite()), (Some(1), None));
     // The list of the leaf, which it names, is not waited for.
     assert!(verdict.missing_lists().is_empty());
     trust.add_crl_der(&RootsId::public(), &root.crl(&[])).unwrap();
@@ -236,7 +220,7 @@ fn filters_are_asked_about_issuer_key_serial_and_scts_of_the_leaf_alone() {
 fn status_with(root: &Authority, value: Vec<u8>) -> CrliteStatus {
     let leaf = root.issue(&with_extension(value)).der;
     let mut trust = trust_in(root);
-    trust.set_crlite(Some(crlite(CrliteAnswer::Good, NOW)));
+    trust.set_crlite(Some(crlite(CrliteStatus::Good, NOW)));
     let verdict = plan_of("verified", "soft").judge(&[leaf], &trust, now());
     assert_eq!(verdict.reason(), Reason::TlsOk, "{verdict}");
     verdict.findings()[0].crlite.unwrap()
@@ -299,7 +283,7 @@ fn data_of_a_longer_or_shorter_age_is_a_setting() {
     let root = Authority::new("Root");
     let leaf = root.issue(&with_scts(&[sct(LOG, MILLISECONDS)])).der;
     let status = |age: u64, limit: u64| {
-        let data = crlite(CrliteAnswer::Good, NOW - age).with_max_age(Duration::from_secs(limit));
+        let data = crlite(CrliteStatus::Good, NOW - age).with_max_age(Duration::from_secs(limit));
         assert_eq!(data.made(), Some(seconds(NOW - age)));
         let mut trust = trust_in(&root);
         trust.set_crlite(Some(data));
@@ -323,9 +307,9 @@ fn defect_says_what_crlite_says_and_the_wait_is_as_without_it() {
     };
     for (crlite, text) in [
         (Crlite::without_data(), "CRLite: no data"),
-        (crlite(CrliteAnswer::NotCovered, NOW), "CRLite: not covered"),
-        (crlite(CrliteAnswer::NotEnrolled, NOW), "CRLite: issuer not enrolled"),
-        (crlite(CrliteAnswer::Good, 0), "CRLite: out of date, the data is of 1970-01-01T00:00:00Z"),
+        (crlite(CrliteStatus::NotCovered, NOW), "CRLite: not covered"),
+        (crlite(CrliteStatus::NotEnrolled, NOW), "CRLite: issuer not enrolled"),
+        (crlite(CrliteStatus::Good, 0), "CRLite: out of date, the data is of 1970-01-01T00:00:00Z"),
     ] {
         let verdict = judge(Some(crlite));
         assert_eq!(
@@ -338,7 +322,7 @@ fn defect_says_what_crlite_says_and_the_wait_is_as_without_it() {
         assert_eq!(verdict.missing_lists(), judge(None).missing_lists());
         assert_eq!(verdict.missing_lists().len(), 1);
     }
-    let revoked = judge(Some(crlite(CrliteAnswer::Revoked, NOW)));
+    let revoked = judge(Some(crlite(CrliteStatus::Revoked, NOW)));
     assert_eq!(revoked.to_string(), "the certificate has been revoked (leaf, CRLite: revoked)");
     assert_eq!(revoked.reason().fault(), Fault::Peer);
 }
@@ -359,8 +343,8 @@ fn client_certificate_that_crlite_revokes_is_refused() {
             .err()
             .map(|refusal| (refusal.code(), refusal.reason()))
     };
-    assert_eq!(reason(CrliteAnswer::Good), None);
-    assert_eq!(reason(CrliteAnswer::Revoked), Some((554, Reason::CertRevoked)));
+    assert_eq!(reason(CrliteStatus::Good), None);
+    assert_eq!(reason(CrliteStatus::Revoked), Some((554, Reason::CertRevoked)));
 }
 
 /// Configurations and sessions of TLS belong to a generation of the trust.
@@ -371,13 +355,13 @@ fn filters_that_are_replaced_begin_a_new_generation() {
     let live = LiveTrust::new(trust_in(&root));
     let judge = || {
         let chain = std::slice::from_ref(&leaf);
-        plan_of("verified", "soft").judge(chain, &live, now()).reason()
+        plan_of("verified", "soft").judge(chain, &live.load(), now()).reason()
     };
-    let before = live.current().generation();
-    live.update(|trust| trust.set_crlite(Some(crlite(CrliteAnswer::Revoked, NOW))));
-    assert_ne!(live.current().generation(), before);
+    let before = live.load().generation();
+    live.update(|trust| trust.set_crlite(Some(crlite(CrliteStatus::Revoked, NOW))));
+    assert_ne!(live.load().generation(), before);
     assert_eq!(judge(), Reason::CertRevoked);
-    live.update(|trust| trust.set_crlite(Some(crlite(CrliteAnswer::Good, NOW))));
+    live.update(|trust| trust.set_crlite(Some(crlite(CrliteStatus::Good, NOW))));
     assert_eq!(judge(), Reason::TlsOk);
 }
 
@@ -394,15 +378,15 @@ fn filters_that_are_out_of_date_are_a_warning_of_the_configuration() {
         let found = config.warnings(text, &trust, at(NOW));
         found.into_iter().map(|warning| warning.message).collect::<Vec<_>>()
     };
-    let filters = || Filters::that_say(CrliteAnswer::Good);
+    let data = |made| Crlite::new(|_, _, _| CrliteStatus::Good, at(made));
     let age = DEFAULT_CRLITE_MAX_AGE.as_secs();
     for (crlite, wanted) in [
         (None, 0),
         (Some(Crlite::without_data()), 0),
-        (Some(Crlite::new(filters(), at(NOW))), 0),
-        (Some(Crlite::new(filters(), at(NOW - age))), 0),
-        (Some(Crlite::new(filters(), at(NOW - age - 1))), 1),
-        (Some(Crlite::new(filters(), at(NOW + 1))), 1),
+        (Some(data(NOW)), 0),
+        (Some(data(NOW - age)), 0),
+        (Some(data(NOW - age - 1)), 1),
+        (Some(data(NOW + 1)), 1),
     ] {
         let found = warnings(crlite);
         assert_eq!(found.len(), wanted, "{found:?}");

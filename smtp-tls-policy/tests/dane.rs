@@ -8,7 +8,7 @@ use pki_types::CertificateDer;
 use proptest::prelude::*;
 use rcgen::PublicKeyData;
 use smtp_tls_policy::judge::{Standing, Verdict};
-use smtp_tls_policy::pki::{MAX_TLSA_RECORDS, TlsaError, Unusable};
+use smtp_tls_policy::pki::{MAX_TLSA_RECORDS, TlsaError};
 use smtp_tls_policy::pki::{RootsId, TlsaRecord, TlsaSet, Trust};
 use smtp_tls_policy::plan::{DnsStatus, Facts, HostOrigin, TlsaFact, plan};
 use smtp_tls_policy::rules::{Floor, OutboundConnector, Posture};
@@ -103,27 +103,27 @@ mod records {
         for usage in [2, 3] {
             assert_eq!(raw(usage, 0, 0, &leaf.der), None);
             assert_eq!(raw(usage, 1, 0, &key), None);
-            assert_eq!(raw(usage, 0, 0, &key), Some(Unusable::Data(Some(serial_number))));
-            assert_eq!(raw(usage, 1, 0, &leaf.der), Some(Unusable::Data(Some(algorithm))));
+            assert_eq!(raw(usage, 0, 0, &key), Some(TlsaError::Data(Some(serial_number))));
+            assert_eq!(raw(usage, 1, 0, &leaf.der), Some(TlsaError::Data(Some(algorithm))));
             assert_eq!(
                 raw(usage, 0, 0, &leaf.der[..leaf.der.len() - 1]),
-                Some(Unusable::Data(Some(0)))
+                Some(TlsaError::Data(Some(0)))
             );
             let longer = [&leaf.der[..], &[5, 0]].concat();
-            assert!(matches!(raw(usage, 0, 0, &longer), Some(Unusable::Data(_))));
+            assert!(matches!(raw(usage, 0, 0, &longer), Some(TlsaError::Data(_))));
             for selector in [0, 1] {
                 assert_eq!(raw(usage, selector, 1, &[0; 32]), None);
                 assert_eq!(raw(usage, selector, 2, &[0; 64]), None);
-                assert_eq!(raw(usage, selector, 1, &[0; 31]), Some(Unusable::DigestLength));
-                assert_eq!(raw(usage, selector, 1, &[0; 64]), Some(Unusable::DigestLength));
-                assert_eq!(raw(usage, selector, 2, &[0; 32]), Some(Unusable::DigestLength));
-                assert_eq!(raw(usage, selector, 3, &[0; 32]), Some(Unusable::Matching));
+                assert_eq!(raw(usage, selector, 1, &[0; 31]), Some(TlsaError::DigestLength));
+                assert_eq!(raw(usage, selector, 1, &[0; 64]), Some(TlsaError::DigestLength));
+                assert_eq!(raw(usage, selector, 2, &[0; 32]), Some(TlsaError::DigestLength));
+                assert_eq!(raw(usage, selector, 3, &[0; 32]), Some(TlsaError::Matching));
             }
-            assert_eq!(raw(usage, 2, 1, &[0; 32]), Some(Unusable::Selector));
+            assert_eq!(raw(usage, 2, 1, &[0; 32]), Some(TlsaError::Selector));
         }
         // RFC 7672, section 3.1.3.
         for usage in [0, 1, 4, 255] {
-            assert_eq!(raw(usage, 1, 1, &[0; 32]), Some(Unusable::Usage));
+            assert_eq!(raw(usage, 1, 1, &[0; 32]), Some(TlsaError::Usage));
         }
         // The limit is said, and what is within it counts.
         let many: Vec<_> = (0..=MAX_TLSA_RECORDS)
@@ -131,7 +131,7 @@ mod records {
             .collect();
         let set = TlsaSet::new(domain(HOST), &many);
         assert_eq!(set.usable().len(), MAX_TLSA_RECORDS);
-        assert_eq!(set.unusable(), [(MAX_TLSA_RECORDS, Unusable::TooMany)]);
+        assert_eq!(set.unusable(), [(MAX_TLSA_RECORDS, TlsaError::TooMany)]);
         // Whatever the order of the answer, the same records count, and those of no use take no
         // place of others.
         let mut reversed = many.clone();
@@ -161,7 +161,7 @@ mod records {
             let mut records = weak.clone();
             records.insert(place, of(2, 255));
             let set = TlsaSet::new(domain(HOST), &records);
-            let usable: Vec<_> = set.usable().iter().map(ToString::to_string).collect();
+            let usable: Vec<_> = set.usable().iter().map(|it| it.to_string()).collect();
             assert_eq!(usable, [of(2, 255).to_string()], "{place}");
             assert_eq!(set.unusable(), [], "{place}");
         }
@@ -171,7 +171,7 @@ mod records {
         let set = TlsaSet::new(domain(HOST), &weak.into_iter().chain(strong).collect::<Vec<_>>());
         assert_eq!(set.usable().len(), MAX_TLSA_RECORDS);
         assert_eq!(set.unusable().len(), 256 - MAX_TLSA_RECORDS);
-        assert!(set.unusable().iter().all(|(_, why)| *why == Unusable::TooMany));
+        assert!(set.unusable().iter().all(|(_, why)| *why == TlsaError::TooMany));
     }
 
     /// RFC 7671, section 9: per usage and selector, after the unusable are gone; Full(0) is no

@@ -33,7 +33,7 @@ fn connector(name: &str) -> OutboundConnector {
         Some(posture) => (posture, true),
         None => (name, false),
     };
-    let posture: Posture = posture.parse().unwrap();
+    let posture = Posture::parse(posture).unwrap();
     let mut connector = OutboundConnector::new("c", vec![Namespace::Default], posture);
     connector.require_tls = require_tls;
     match posture {

@@ -6,7 +6,7 @@ use smtp_tls_policy::inquiry::{Answer, Ask, DnsAnswer, DomainInquiry, HostInquir
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::rules::{
     Config, ConnectorErrorKind, Families, OutboundConnector, OutboundConnectors, Posture,
-    ProxyLogin, SmartHost, Socks5Proxy,
+    SmartHost, Socks5Proxy,
 };
 use smtp_tls_policy::{Host, Namespace};
 
@@ -103,13 +103,12 @@ fn errors(change: impl FnOnce(&mut OutboundConnector)) -> Vec<ConnectorErrorKind
 #[test]
 fn proxy_login_that_cannot_be_sent_is_refused() {
     let with = |user: &str, password: &str| {
-        let mut proxy = Socks5Proxy::new((four(1), 1080).into());
-        proxy.login = Some(ProxyLogin::new(user, password));
+        let proxy = Socks5Proxy::new((four(1), 1080).into()).with_login(user, password);
         errors(|it| it.dial.socks5 = Some(proxy))
     };
-    let longest = "x".repeat(ProxyLogin::MAX_LEN);
+    let longest = "x".repeat(Socks5Proxy::MAX_LOGIN_LEN);
     assert_eq!(with(&longest, &longest), []);
-    let too_long = "x".repeat(ProxyLogin::MAX_LEN + 1);
+    let too_long = "x".repeat(Socks5Proxy::MAX_LOGIN_LEN + 1);
     for (user, password) in [("", "a"), ("a", ""), (&*too_long, "a"), ("a", &*too_long)] {
         assert_eq!(with(user, password), [ConnectorErrorKind::ImpossibleProxyLogin]);
     }
@@ -181,8 +180,8 @@ fn dial_rules_are_read_from_toml() {
     assert_eq!((dial.source_ipv4, dial.source_ipv6), (None, Some(six(1))));
     assert_eq!(dial.interface.as_deref(), Some("eth1"));
     assert!(dial.clear_text_at_once);
-    let mut proxy = Socks5Proxy::new("[::1]:1080".parse().unwrap());
-    proxy.login = Some(ProxyLogin::new("relay", "open sesame"));
+    let proxy = Socks5Proxy::new("[::1]:1080".parse().unwrap());
+    let proxy = proxy.with_login("relay", "open sesame");
     assert_eq!(dial.socks5, Some(proxy));
     assert!(!format!("{:?}", config.outbound).contains("sesame"));
 }

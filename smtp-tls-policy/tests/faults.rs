@@ -11,7 +11,7 @@ use pki_types::CertificateDer;
 use smtp_tls_policy::inquiry::{Answer, Ask, DnsAnswer, DomainInquiry, HostInquiry, NotDialled};
 use smtp_tls_policy::judge::{ShownTls, Standing, admit};
 use smtp_tls_policy::pki::{
-    CnFallback, Pin, Reference, Revocation, RootsId, TlsaRecord, TlsaSet, Trust, TrustStore,
+    CnFallback, LiveTrust, Pin, Reference, Revocation, RootsId, TlsaRecord, TlsaSet, Trust,
 };
 use smtp_tls_policy::plan::{
     Attempt, DnsStatus, Facts, HopEnding, HostOrigin, MessageTls, Plan, TlsaFact, explain, plan,
@@ -129,7 +129,7 @@ fn connector(name: &str, reason: Reason, revocation: Revocation) -> OutboundConn
         Some(posture) => (posture, true),
         None => (name, false),
     };
-    let posture: Posture = posture.parse().unwrap();
+    let posture = Posture::parse(posture).unwrap();
     let mut connector = OutboundConnector::new("c", vec![Namespace::Default], posture);
     connector.require_tls = require_tls;
     connector.revocation = revocation;
@@ -249,7 +249,7 @@ fn outcome(reason: Reason, given: &str, posture: &str) -> String {
         }
         Reason::IdentityMissing => {
             let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-            let trust: Arc<dyn TrustStore> = Arc::new(Trust::webpki_roots());
+            let trust: Arc<LiveTrust> = Trust::webpki_roots().into();
             let lost = IdentityId::new("lost");
             let error = ClientTls::new(provider).config(&plan, Some(&lost), &trust).unwrap_err();
             assert_eq!((&error, error.reason()), (&TlsConfigError::UnknownIdentity(lost), reason));

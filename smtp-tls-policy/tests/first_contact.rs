@@ -78,7 +78,7 @@ fn connector(posture: &str, revocation: &str, list_wait: &str) -> OutboundConnec
         Some(name) => (name, true),
         None => (posture, false),
     };
-    let posture: Posture = name.parse().unwrap();
+    let posture = Posture::parse(name).unwrap();
     let mut connector = OutboundConnector::new("c", vec![Namespace::Default], posture);
     connector.require_tls = require_tls;
     connector.revocation = match revocation {

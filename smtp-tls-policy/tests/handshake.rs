@@ -14,7 +14,7 @@ use rustls::server::{ClientHello, ResolvesServerCert, ServerConfig};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, ClientConnection, Error, HandshakeKind, ServerConnection};
 use smtp_tls_policy::judge::Standing;
-use smtp_tls_policy::pki::{LiveTrust, Replaced, Revocation, RootsId, Trust, TrustStore};
+use smtp_tls_policy::pki::{LiveTrust, Replaced, Revocation, RootsId, Trust};
 use smtp_tls_policy::plan::{Demand, Facts, HostOrigin, MessageTls, Plan, plan};
 use smtp_tls_policy::rules::{Floor, IdentityId, OutboundConnector, Posture};
 use smtp_tls_policy::tls::*;
@@ -33,12 +33,12 @@ fn posture(posture: Posture) -> OutboundConnector {
     connector
 }
 
-fn trust(root: &Authority) -> Arc<dyn TrustStore> {
+fn trust(root: &Authority) -> Arc<LiveTrust> {
     let mut trust = Trust::empty();
     for id in [RootsId::public(), RootsId::new("private")] {
         trust.add_root_der(&id, &root.der).unwrap();
     }
-    Arc::new(trust)
+    trust.into()
 }
 
 fn connect(
@@ -190,7 +190,7 @@ fn recorded_checks_are_judged_after_the_handshake() {
     let identity = certified(vec![leaf.der.clone()], &leaf.key);
     let server = server_config(identity, ClientCertificates::None, provider()).unwrap();
     let pair = shake(client, server, &plan).unwrap();
-    let verdict = judge_session(&plan, &pair.client, &*trust, now());
+    let verdict = judge_session(&plan, &pair.client, &trust.load(), now());
     assert_eq!(verdict.standing(), Standing::Acceptable);
     assert!(!verdict.is_authenticated());
     assert_eq!(verdict.defect().unwrap().reason(), Reason::CertUnknownIssuer);
@@ -223,7 +223,7 @@ fn requiretls_is_judged_after_the_handshake_unless_an_identity_would_be_shown() 
             .unwrap()
         };
         let pair = shake(tls.config(&plan, None, &trust).unwrap(), server(), &plan).unwrap();
-        let verdict = judge_session(&plan, &pair.client, &*trust, now());
+        let verdict = judge_session(&plan, &pair.client, &trust.load(), now());
         assert_eq!(
             (verdict.standing(), verdict.reason()),
             (Standing::Refused, Reason::CertUnknownIssuer)
@@ -285,7 +285,7 @@ fn a_resumed_session_is_judged_again() {
     let plan = plan_of(&posture(Posture::Deterministic));
     let config = tls.config(&plan, None, &trust).unwrap();
     let pair = shake(config.clone(), peer.server.clone(), &plan).unwrap();
-    let verdict = judge_session(&plan, &pair.client, &*trust, now());
+    let verdict = judge_session(&plan, &pair.client, &trust.load(), now());
     assert!(verdict.is_authenticated());
 
     // The certificate expires while the ticket lives: the verifier is not asked, the stored chain
@@ -295,7 +295,7 @@ fn a_resumed_session_is_judged_again() {
     let pair = shake(config, peer.server.clone(), &plan).unwrap();
     assert_eq!(pair.client.handshake_kind(), Some(HandshakeKind::Resumed));
     let then = UnixTime::since_unix_epoch(Duration::from_secs(NOW + 20 * 24 * 3600));
-    let verdict = judge_session(&plan, &pair.client, &*trust, then);
+    let verdict = judge_session(&plan, &pair.client, &trust.load(), then);
     assert_eq!(verdict.reason(), Reason::CertExpired);
     tls.forget(&plan, None, &trust);
     let config = tls.config(&plan, None, &trust).unwrap();
@@ -322,7 +322,7 @@ fn a_list_replaced_between_two_handshakes() {
     first.add_root_der(&RootsId::public(), &peer.root.der).unwrap();
     first.add_crl_der(&RootsId::public(), &RawCrl::new().number(1).signed_by(&peer.root)).unwrap();
     let live = Arc::new(LiveTrust::new(first));
-    let trust: Arc<dyn TrustStore> = live.clone();
+    let trust: Arc<LiveTrust> = live.clone();
     let config = || tls.config(&plan, None, &trust).unwrap();
 
     let before = config();
@@ -335,7 +335,10 @@ fn a_list_replaced_between_two_handshakes() {
     assert_eq!(verdict_of(&error).unwrap().reason(), Reason::CertRevoked);
     let pair = shake(before.clone(), peer.server.clone(), &plan).unwrap();
     assert_eq!(pair.client.handshake_kind(), Some(HandshakeKind::Resumed));
-    assert_eq!(judge_session(&plan, &pair.client, &*trust, now()).reason(), Reason::CertRevoked);
+    assert_eq!(
+        judge_session(&plan, &pair.client, &trust.load(), now()).reason(),
+        Reason::CertRevoked
+    );
     // A full handshake under the old configuration asks the trust of the moment.
     let leaf = peer.root.issue(&leaf_params(&[HOST]));
     let identity = certified(vec![leaf.der.clone()], &leaf.key);

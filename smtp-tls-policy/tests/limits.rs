@@ -233,8 +233,7 @@ fn provider_without_an_allowed_group_is_a_fault_of_this_side() {
     assert_eq!(error, TlsConfigError::LimitsNotMet(TlsLimits::post_quantum()));
     assert_eq!(error.reason(), Reason::TlsUnavailable);
     // A plan with these limits has the same error, and not a handshake without them.
-    let trust: std::sync::Arc<dyn smtp_tls_policy::pki::TrustStore> =
-        std::sync::Arc::new(Trust::empty());
+    let trust: std::sync::Arc<smtp_tls_policy::pki::LiveTrust> = Trust::empty().into();
     let tls = smtp_tls_policy::tls::ClientTls::new(provider);
     let plan = plan_of(&outbound(TlsLimits::post_quantum()), |_| {});
     assert_eq!(tls.config(&plan, None, &trust).unwrap_err(), error);

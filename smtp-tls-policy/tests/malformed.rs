@@ -6,7 +6,7 @@ use common::*;
 use pki_types::CertificateDer;
 use proptest::prelude::*;
 use smtp_tls_policy::judge::Verdict;
-use smtp_tls_policy::pki::{CertificateField, Defect, Detail, Place, RootsId, Trust};
+use smtp_tls_policy::pki::{Defect, Detail, RootsId, Trust};
 use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
 use smtp_tls_policy::rules::{OutboundConnector, Posture};
 use smtp_tls_policy::{Host, Namespace, Reason, pki_types};
@@ -16,16 +16,16 @@ fn leaf() -> CertificateDer<'static> {
 }
 
 /// Where the fields of a certificate begin, from the serial number on.
-fn fields(der: &[u8]) -> Vec<(CertificateField, usize)> {
+fn fields(der: &[u8]) -> Vec<(&'static str, usize)> {
     let (_, certificate) = x509_parser::parse_x509_certificate(der).unwrap();
     let tbs = &certificate.tbs_certificate;
     let at = |part: &[u8]| part.as_ptr() as usize - der.as_ptr() as usize;
     vec![
-        (CertificateField::SerialNumber, at(tbs.raw_serial()) - 2),
-        (CertificateField::Issuer, at(tbs.issuer().as_raw())),
-        (CertificateField::Subject, at(tbs.subject().as_raw())),
-        (CertificateField::PublicKey, at(tbs.public_key().raw)),
-        (CertificateField::Signature, at(&certificate.signature_value.data) - 3),
+        ("serialNumber", at(tbs.raw_serial()) - 2),
+        ("issuer", at(tbs.issuer().as_raw())),
+        ("subject", at(tbs.subject().as_raw())),
+        ("subjectPublicKeyInfo", at(tbs.public_key().raw)),
+        ("signature", at(&certificate.signature_value.data) - 3),
     ]
 }
 
@@ -46,7 +46,7 @@ fn a_certificate_says_which_field_and_where() {
         damaged[offset] = 0x1f;
         let verdict = judge(&damaged);
         let defect = verdict.defect().unwrap();
-        assert_eq!((defect.reason(), defect.place()), (Reason::CertMalformed, Place::Leaf));
+        assert_eq!((defect.reason(), defect.certificate()), (Reason::CertMalformed, Some(0)));
         let Detail::Field { field: said, offset: at, .. } = defect.detail() else {
             panic!("{defect}")
         };

@@ -12,7 +12,7 @@ use pki_types::CertificateDer;
 use rcgen::{BasicConstraints, CustomExtension, ExtendedKeyUsagePurpose, IsCa, PublicKeyData};
 use sha2::{Digest, Sha256};
 use smtp_tls_policy::judge::Verdict;
-use smtp_tls_policy::pki::{Pin, Reference, RootsId, TlsaRecord, TlsaSet, Trust, TrustStore};
+use smtp_tls_policy::pki::{LiveTrust, Pin, Reference, RootsId, TlsaRecord, TlsaSet, Trust};
 use smtp_tls_policy::plan::{DnsStatus, Facts, HostOrigin, Plan, TlsaFact, plan};
 use smtp_tls_policy::rules::{OutboundConnector, Posture};
 use smtp_tls_policy::tls::*;
@@ -55,7 +55,7 @@ const REVOKED: u8 = 43;
 struct World {
     root: Authority,
     stranger: Authority,
-    trust: Arc<dyn TrustStore>,
+    trust: Arc<LiveTrust>,
 }
 
 impl World {
@@ -66,7 +66,7 @@ impl World {
             trust.add_root_der(&id, &root.der).unwrap();
             trust.add_crl_der(&id, &root.crl(&[REVOKED])).unwrap();
         }
-        Self { root, stranger, trust: Arc::new(trust) }
+        Self { root, stranger, trust: trust.into() }
     }
 
     fn certificate(&self, what: &str) -> Leaf {
@@ -175,7 +175,7 @@ impl World {
         match shake(client, server, plan) {
             Ok(pair) => {
                 assert_eq!(pair.client.protocol_version(), Some(version.version));
-                cell(&judge_session(plan, &pair.client, &*self.trust, now()))
+                cell(&judge_session(plan, &pair.client, &self.trust.load(), now()))
             }
             Err(error) => cell(verdict_of(&error).unwrap_or_else(|| panic!("{error}"))),
         }
@@ -201,7 +201,7 @@ fn every_certificate_under_every_posture() {
         let chain = [leaf.der.clone(), world.root.der.clone()];
         for (column, expected) in [nothing, pkix, sts, authority, exact].into_iter().enumerate() {
             for (name, plan) in world.plans(column, &leaf) {
-                let judged = cell(&plan.judge(&chain, &*world.trust, now()));
+                let judged = cell(&plan.judge(&chain, &world.trust.load(), now()));
                 assert_eq!(judged, *expected, "{what} under {name}");
                 for version in VERSIONS {
                     let shaken = world.shake(&plan, &leaf, version);
@@ -220,7 +220,7 @@ fn the_first_and_the_last_second() {
     let (_, plan) = world.plans(1, &leaf).remove(0);
     let judge = |seconds: u64| {
         let time = pki_types::UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
-        plan.judge(std::slice::from_ref(&leaf.der), &*world.trust, time).reason()
+        plan.judge(std::slice::from_ref(&leaf.der), &world.trust.load(), time).reason()
     };
     let (first, last) = (NOW - 10 * 86_400, NOW + 10 * 86_400);
     // The list is current on one day around now only: it is another test's.
@@ -326,7 +326,7 @@ fn a_pin_survives_a_rotation() {
     let mut judge = |pins: &[Pin], der: &CertificateDer<'static>| {
         connector.pins = pins.to_vec();
         let plan = plan(&Facts::new(&connector, &host, &host, HostOrigin::Mx)).unwrap();
-        plan.judge(std::slice::from_ref(der), &*world.trust, now()).reason()
+        plan.judge(std::slice::from_ref(der), &world.trust.load(), now()).reason()
     };
     // Before, during and after; and never another certificate of the same issuer.
     for (known, shown, good) in [

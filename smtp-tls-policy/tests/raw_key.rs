@@ -12,7 +12,7 @@ use rcgen::PublicKeyData;
 use rustls::{ClientConfig, Error, PeerIncompatible, ServerConfig};
 use sha2::{Digest, Sha256, Sha512};
 use smtp_tls_policy::judge::Standing;
-use smtp_tls_policy::pki::{Pin, TlsaRecord, TlsaSet, Trust, TrustStore};
+use smtp_tls_policy::pki::{LiveTrust, Pin, TlsaRecord, TlsaSet, Trust};
 use smtp_tls_policy::plan::{DnsStatus, Facts, HostOrigin, Plan, TlsaFact, plan};
 use smtp_tls_policy::rules::{OutboundConnector, Posture};
 use smtp_tls_policy::tls::*;
@@ -140,8 +140,8 @@ fn when_a_raw_key_may_be_asked_for() {
     assert!(!pinned(vec![pin, Pin::of_certificate(&leaf.der)]).takes_raw_key());
 }
 
-fn trust() -> Arc<dyn TrustStore> {
-    Arc::new(Trust::empty())
+fn trust() -> Arc<LiveTrust> {
+    Trust::empty().into()
 }
 
 fn raw_client(plan: &Plan) -> Arc<ClientConfig> {
@@ -229,7 +229,7 @@ fn either_kind_alone() {
     assert_eq!(refused(for_certificates.clone(), raw_server(&leaf.key)), incompatible);
     // The way back: the same plan, by certificate.
     let pair = shake(for_certificates, with_certificate(provider()), &plan).unwrap();
-    assert!(judge_session(&plan, &pair.client, &*trust, now()).is_authenticated());
+    assert!(judge_session(&plan, &pair.client, &trust.load(), now()).is_authenticated());
     // And sessions of the one kind are no use for the other.
     assert!(!judge_raw_key_session(&plan, &pair.client).is_authenticated());
     assert!(!Arc::ptr_eq(

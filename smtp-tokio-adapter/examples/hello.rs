@@ -2,7 +2,7 @@
 use smtp_proto::client::{Envelope, Recipient};
 use smtp_tls_policy::rules::Config;
 use smtp_tokio_adapter::{Outbound, Sender, lookups::SystemResolver, native_roots};
-use std::{env::var, io::Write, sync::Arc};
+use std::{env::var, io::Write};
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (host, port, trust) = (var("SMTP_HOST")?, var("SMTP_PORT")?, native_roots()?);
@@ -10,7 +10,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let rules = format!("{all}smart-host = {{ host = '{host}', port = {port} }}");
     let connectors = Config::from_toml("rules", &rules, &trust, &[])?.outbound;
     let provider = rustls::crypto::aws_lc_rs::default_provider().into();
-    let outbound = Outbound::new("me.example".parse()?, provider, Arc::new(trust));
+    let outbound = Outbound::new("me.example".parse()?, provider, trust);
     let sender = Sender::new(outbound, connectors.into(), SystemResolver)?;
     let to: Recipient = "you@test.example".parse()?;
     let message = bytes::Bytes::from("Subject: hello\r\n\r\nHello.\r\n");

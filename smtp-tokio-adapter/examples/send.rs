@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         add_roots_file(&mut trust, &RootsId::public(), Path::new(file))?;
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let outbound = Outbound::new("client.example".parse()?, provider, Arc::new(trust));
+    let outbound = Outbound::new("client.example".parse()?, provider, trust);
 
     // The DNS in memory: the recipient's domain has this one host. A server asks a resolver.
     let recipient: Recipient = to.parse()?;

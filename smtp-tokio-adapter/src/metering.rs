@@ -371,7 +371,7 @@ pub(crate) fn lists(trust: &Trust, now: UnixTime) {
         let lists = || trust.crls(roots);
         let set = roots.to_string();
         metrics::gauge!(LISTS, "roots" => set.clone()).set(count(lists().count()));
-        if let Some(oldest) = lists().map(|list| list.version().this_update()).min() {
+        if let Some(oldest) = lists().map(|list| list.this_update()).min() {
             metrics::gauge!(LIST_AGE, "roots" => set.clone()).set(seconds(oldest, now));
         }
         if let Some(first) = lists().map(|list| list.next_update()).min() {

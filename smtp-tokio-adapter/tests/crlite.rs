@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 use smtp_proto::route::RecipientStatus;
 use smtp_proto::wire::reply::EnhancedCode;
 use smtp_tls_policy::Reason;
-use smtp_tls_policy::pki::{CrliteStatus, LiveTrust, Revocation, RootsId, Trust};
+use smtp_tls_policy::pki::{CrliteStatus, LiveTrust, Revocation, RootsId};
 use smtp_tls_policy::rules::{OutboundConnector, Posture};
 use smtp_tls_policy::tls::{ClientCertificates, server_config};
 use smtp_tokio_adapter::revocation::{CrliteError, CrliteLoader, MAX_CRLITE_FILTERS};
@@ -161,7 +161,7 @@ struct World {
 impl World {
     fn new(name: &str) -> Self {
         let pki = Pki::new();
-        let trust = Arc::new(LiveTrust::new(Trust::clone(&pki.trust())));
+        let trust = Arc::new(LiveTrust::new(pki.trust()));
         let cache = Cache::new(name);
         let loader = CrliteLoader::new(Arc::clone(&trust), &cache.0);
         Self { pki, trust, cache, loader }
@@ -179,7 +179,7 @@ impl World {
         revocation: Revocation,
     ) -> (Reason, Option<CrliteStatus>) {
         let plan = plan_for(&rule(revocation), false);
-        let verdict = plan.judge(chain, self.trust.as_ref(), UnixTime::now());
+        let verdict = plan.judge(chain, &self.trust.load(), UnixTime::now());
         (verdict.reason(), verdict.findings()[0].crlite)
     }
 
@@ -462,7 +462,7 @@ async fn program_that_replaces_the_whole_trust_gets_crlite_back() {
     let world = World::new("back");
     world.cache.publish(now(), &[("a.filter", &world.filter(&[REVOKED]))]);
     world.loader.load().await.unwrap();
-    world.trust.update(|trust| *trust = Trust::clone(&world.pki.trust()));
+    world.trust.update(|trust| *trust = world.pki.trust());
     assert_eq!(world.status(REVOKED), None);
     assert!(!world.loader.load().await.unwrap().is_new);
     assert_eq!(world.status(REVOKED), Some(CrliteStatus::Revoked));
@@ -541,7 +541,7 @@ async fn settings_name_the_cache() {
         let setup = smtp_tokio_adapter::Setup::load(&file, provider()).await.unwrap();
         let chain = certificate(&world.pki, REVOKED, Some((0, now() - DAY)));
         let plan = plan_for(&rule(Revocation::Soft), false);
-        let verdict = plan.judge(&chain.cert, setup.trust.as_ref(), UnixTime::now());
+        let verdict = plan.judge(&chain.cert, &setup.trust.load(), UnixTime::now());
         assert_eq!(verdict.findings()[0].crlite, expected, "{crlite}");
     }
 }

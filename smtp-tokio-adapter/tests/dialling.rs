@@ -228,7 +228,7 @@ async fn host_without_an_address_of_the_family_bounces_as_one_without_an_address
 
 #[cfg(feature = "socks5")]
 mod socks5 {
-    use smtp_tls_policy::rules::{ProxyLogin, Socks5Proxy};
+    use smtp_tls_policy::rules::Socks5Proxy;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
@@ -305,9 +305,7 @@ mod socks5 {
     }
 
     fn with_login(proxy: SocketAddr, password: &str) -> Socks5Proxy {
-        let mut proxy = Socks5Proxy::new(proxy);
-        proxy.login = Some(ProxyLogin::new("relay", password));
-        proxy
+        Socks5Proxy::new(proxy).with_login("relay", password)
     }
 
     #[tokio::test]

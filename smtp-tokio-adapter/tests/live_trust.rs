@@ -9,7 +9,7 @@ use rcgen::{CertificateParams, SerialNumber};
 use smtp_proto::route::RecipientStatus;
 use smtp_proto::wire::reply::EnhancedCode;
 use smtp_tls_policy::Reason;
-use smtp_tls_policy::pki::{LiveTrust, Replaced, RootsId, Trust};
+use smtp_tls_policy::pki::{LiveTrust, Replaced, RootsId};
 use smtp_tls_policy::rules::Posture;
 use smtp_tls_policy::tls::{ClientCertificates, server_config};
 use smtp_tokio_adapter::{Inbound, Outbound};
@@ -24,7 +24,7 @@ async fn a_list_replaced_between_two_deliveries() {
     let tls = server_config(pki.sign(&params), ClientCertificates::None, provider()).unwrap();
     let server = start(changed(Inbound::new(Arc::new(smtp())), |it| it.tls = Some(tls))).await;
 
-    let live = Arc::new(LiveTrust::new(Trust::clone(&pki.trust())));
+    let live = Arc::new(LiveTrust::new(pki.trust()));
     let outbound = Outbound::new("client.test.example".parse().unwrap(), provider(), live.clone());
     let replace = |number, serials: &[u64]| {
         live.replace_crl_der(&RootsId::public(), &pki.crl(number, serials))

@@ -11,7 +11,7 @@ use smtp_proto::wire::command::Command;
 use smtp_proto::wire::params::{MailParameters, RcptParameters};
 use smtp_proto::wire::path::{ForwardPath, ReversePath};
 use smtp_proto::wire::reply::Response;
-use smtp_tls_policy::pki::{LiveTrust, RootsId, Trust};
+use smtp_tls_policy::pki::{LiveTrust, RootsId};
 use smtp_tls_policy::rules::Posture;
 use smtp_tokio_adapter::{Handler, Inbound, Outbound, Session, handle};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -85,7 +85,7 @@ async fn wrong_answer_of_a_handler_is_an_error_that_names_its_command() {
 async fn list_without_a_known_issuer_is_warned_about_once_for_each_change() {
     let (log, _guard) = Log::record();
     let (pki, stranger) = (Pki::new(), Pki::named("Stranger"));
-    let trust = Arc::new(LiveTrust::new(Trust::clone(&pki.trust())));
+    let trust = Arc::new(LiveTrust::new(pki.trust()));
     let public = RootsId::public();
     trust.update(|it| it.add_crl_der(&public, &pki.crl(1, &[]))).unwrap();
     let server =

@@ -13,7 +13,7 @@ use common::{HOST, Pki, changed, envelope, outbound, sender_of, smtp, start};
 use metrics_util::MetricKind;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use smtp_tls_policy::Domain;
-use smtp_tls_policy::pki::{Crlite, CrliteAnswer, CrliteFilters, CrliteQuery, RootsId, Trust};
+use smtp_tls_policy::pki::{Crlite, CrliteStatus, RootsId};
 use smtp_tls_policy::pki_types::UnixTime;
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tokio_adapter::lookups::Zone;
@@ -146,16 +146,6 @@ async fn turns_are_counted_by_where_the_connection_came_from() {
     assert_eq!(value(&values, "smtp_pool_idle_connections", &[]), -1.0);
 }
 
-/// Filters that cover nothing.
-#[derive(Debug)]
-struct CoversNothing;
-
-impl CrliteFilters for CoversNothing {
-    fn look_up(&self, _: &CrliteQuery<'_>) -> CrliteAnswer {
-        CrliteAnswer::NotCovered
-    }
-}
-
 fn hours_ago(hours: u64) -> UnixTime {
     let now = UnixTime::now().as_secs();
     UnixTime::since_unix_epoch(Duration::from_secs(now - hours * 3600))
@@ -167,10 +157,10 @@ async fn crlite_without_data_has_no_age_and_no_value_where_it_is_not_wanted() {
     let snapshots = recorder.snapshotter();
     let _recording = metrics::set_default_local_recorder(&recorder);
     for (crlite, expected) in [(None, None), (Some(Crlite::without_data()), Some(0.0))] {
-        let mut trust = Trust::clone(&Pki::new().trust());
+        let mut trust = Pki::new().trust();
         trust.set_crlite(crlite);
         let name = "c.test.example".parse().unwrap();
-        let outbound = Outbound::new(name, common::provider(), Arc::new(trust));
+        let outbound = Outbound::new(name, common::provider(), trust);
         sender_of(outbound, zone(), 25).record_ages();
         let values = recorded(&snapshots);
         let of = |name: &str| values.iter().find(|((it, _, _), _)| it == name).map(|it| *it.1);
@@ -187,14 +177,13 @@ async fn delivery_records_every_metric_with_the_labels_of_the_page() {
     let _recording = metrics::set_default_local_recorder(&recorder);
 
     let pki = Pki::new();
-    let mut trust = Trust::clone(&pki.trust());
+    let mut trust = pki.trust();
     trust.add_crl_der(&RootsId::public(), &pki.crl(1, &[])).unwrap();
-    trust.set_crlite(Some(Crlite::new(Arc::new(CoversNothing), hours_ago(3))));
+    trust.set_crlite(Some(Crlite::new(|_, _, _| CrliteStatus::NotCovered, hours_ago(3))));
     let server =
         start(changed(Inbound::new(Arc::new(smtp())), |it| it.tls = Some(pki.server_config(HOST))))
             .await;
-    let trusting =
-        Outbound::new("c.test.example".parse().unwrap(), common::provider(), Arc::new(trust));
+    let trusting = Outbound::new("c.test.example".parse().unwrap(), common::provider(), trust);
     let sender = sender_of(trusting, zone(), server.address.port());
     assert_eq!(deliver(&sender).await, "delivered");
     sender.record_ages();

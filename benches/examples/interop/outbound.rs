@@ -311,7 +311,7 @@ fn outbound(lab: &Lab, column: Column) -> Result<Outbound, String> {
     let tls = ClientTls::new(Arc::clone(&provider));
     tls.add_identity(IdentityId::new(IDENTITY), lab.identity(IDENTITY, &provider)?);
     let name = "client.test.example".parse().map_err(|_| "client name")?;
-    let outbound = Outbound::new(name, provider, Arc::new(trust)).with_tls(tls);
+    let outbound = Outbound::new(name, provider, trust).with_tls(tls);
     Ok(outbound.with_smtp(|smtp| {
         smtp.pipelining = matches!(column, Column::Pipelining | Column::Chunking);
         smtp.chunking = column == Column::Chunking;

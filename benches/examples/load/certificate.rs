@@ -1,7 +1,6 @@
 //! The certificate of all servers, in files.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
 use smtp_tls_policy::pki::Trust;
@@ -34,7 +33,7 @@ impl Certificate {
         ["chain.pem", "key.pem"].map(|file| self.folder.join(file).display().to_string())
     }
 
-    pub(crate) fn trust(&self) -> Arc<Trust> {
+    pub(crate) fn trust(&self) -> Trust {
         self.pki.trust()
     }
 

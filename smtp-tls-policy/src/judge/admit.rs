@@ -6,7 +6,7 @@ use crate::judge::purpose::Purpose;
 use crate::judge::{Pkix, judge_pins, judge_pkix};
 use crate::pki::defect::Defect;
 use crate::pki::names::Names;
-use crate::pki::trust::{Trust, TrustStore};
+use crate::pki::trust::Trust;
 use crate::plan::refusal::{Because, Ground, Refusal};
 use crate::reason::{Fault, Reason, Status};
 use crate::rules::connector::{
@@ -57,7 +57,7 @@ pub fn admit(
     connector: &InboundConnector,
     tls: Option<ShownTls<'_>>,
     chain: &[CertificateDer<'_>],
-    trust: &dyn TrustStore,
+    trust: &Trust,
     now: UnixTime,
 ) -> Result<Because, Refusal> {
     let because = Because::new(vec![Ground::Inbound { name: connector.name.clone() }]);
@@ -73,16 +73,14 @@ pub fn admit(
         ClientCertificate::Required(_) if chain.is_empty() => {
             Err(refusal(554, Reason::ClientCertMissing, None, because))
         }
-        ClientCertificate::Required(check) => {
-            match judge_client(check, chain, &trust.current(), now) {
-                Ok(()) => Ok(because),
-                Err(defect) if defect.reason() == Reason::CertNameMismatch => {
-                    let reason = Reason::ClientCertNameMismatch;
-                    Err(refusal(550, reason, Some(defect), because))
-                }
-                Err(defect) => Err(refusal(code(&defect), defect.reason(), Some(defect), because)),
+        ClientCertificate::Required(check) => match judge_client(check, chain, trust, now) {
+            Ok(()) => Ok(because),
+            Err(defect) if defect.reason() == Reason::CertNameMismatch => {
+                let reason = Reason::ClientCertNameMismatch;
+                Err(refusal(550, reason, Some(defect), because))
             }
-        }
+            Err(defect) => Err(refusal(code(&defect), defect.reason(), Some(defect), because)),
+        },
     }
 }
 
@@ -100,7 +98,7 @@ pub fn admit(
 pub fn admit_handshake(
     connectors: &InboundConnectors,
     chain: &[CertificateDer<'_>],
-    trust: &dyn TrustStore,
+    trust: &Trust,
     now: UnixTime,
 ) -> Result<(), Refusal> {
     let Some(gate) = connectors.gate() else {
@@ -110,7 +108,6 @@ pub fn admit_handshake(
     if chain.is_empty() {
         return Err(refusal(554, Reason::ClientCertMissing, None, because));
     }
-    let trust = &*trust.current();
     let mut worst: Option<Defect> = None;
     for check in gate {
         match judge_client(check, chain, trust, now) {

@@ -119,10 +119,11 @@ fn is_common_pair(signature: &[u8], key: &[u8]) -> bool {
 /// The field of this certificate that is at fault.
 pub(super) fn fault(error: &webpki::Error, der: &CertificateDer<'_>) -> Detail {
     let (what, field) = x509::fault_of(error);
-    match x509::first_fault(der) {
-        Some((field, offset)) => Detail::Field { what, field, offset: Some(offset) },
-        None => Detail::Field { what, field, offset: None },
-    }
+    let (field, offset) = match x509::first_fault(der) {
+        Some((field, offset)) => (field, Some(offset)),
+        None => (field, None),
+    };
+    Detail::Field { what, field: field.as_str(), offset }
 }
 
 /// The certificate that has this date.

@@ -25,7 +25,7 @@ use crate::pki::names::{Match, Mismatch, Names, constraints_allow};
 use crate::pki::pin::Pin;
 use crate::pki::revocation::{Consultation, Crls, MAX_LIST_SIGNATURES, Revocation};
 use crate::pki::roots::RootsId;
-use crate::pki::trust::{Trust, TrustStore};
+use crate::pki::trust::Trust;
 use crate::pki::wanted::{Wanted, WantedList};
 use crate::pki::x509;
 use crate::plan::Plan;
@@ -46,14 +46,7 @@ impl Plan {
     /// The cost is bounded: at most [`MAX_CHAIN_LEN`] certificates are looked at, more of them only
     /// if few paths lead through them, and at most [`MAX_CHAIN_BYTES`] bytes, and the path builder
     /// has budgets for signatures and steps.
-    pub fn judge(
-        &self,
-        chain: &[CertificateDer<'_>],
-        trust: &dyn TrustStore,
-        now: UnixTime,
-    ) -> Verdict {
-        // Once, for the store may change meanwhile.
-        let trust = &*trust.current();
+    pub fn judge(&self, chain: &[CertificateDer<'_>], trust: &Trust, now: UnixTime) -> Verdict {
         let findings = self.checks().iter().map(|check| {
             let (result, crlite) = match check {
                 Check::Pkix { roots, names, revocation, .. } => {

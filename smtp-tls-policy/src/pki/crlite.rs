@@ -5,8 +5,8 @@
 //! that it *covers*. Of these it says exactly which are revoked; of others it says nothing. It
 //! knows certificates of hosts only, so those of authorities still need lists.
 //!
-//! This module asks and judges. It reads no files: a program gives it filters as [`CrliteFilters`],
-//! as the feature `crlite` of `smtp-tokio-adapter` does.
+//! This module asks and judges. It reads no files: a program gives it a function that looks
+//! certificates up, as the feature `crlite` of `smtp-tokio-adapter` does.
 //!
 //! What list and filter say together:
 //!
@@ -52,45 +52,6 @@ impl Sct {
     pub const fn new(log: [u8; 32], milliseconds: u64) -> Self {
         Self { log, milliseconds }
     }
-}
-
-/// CRLite filters in memory.
-pub trait CrliteFilters: fmt::Debug + Send + Sync {
-    /// What the filters say of a certificate. Handshakes wait for the answer: it must not read
-    /// files or wait for locks.
-    fn look_up(&self, query: &CrliteQuery<'_>) -> CrliteAnswer;
-}
-
-/// The certificate of a host, as filters know it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CrliteQuery<'a> {
-    /// The SHA-256 digest of the SubjectPublicKeyInfo of the issuer.
-    pub issuer_key_hash: [u8; 32],
-    /// The contents of the INTEGER of the serial number, with its leading zero octet, if any.
-    pub serial: &'a [u8],
-    /// The SCTs of the certificate, at least one.
-    pub scts: &'a [Sct],
-}
-
-impl<'a> CrliteQuery<'a> {
-    /// A question about the certificate with this serial number.
-    pub const fn new(issuer_key_hash: [u8; 32], serial: &'a [u8], scts: &'a [Sct]) -> Self {
-        Self { issuer_key_hash, serial, scts }
-    }
-}
-
-/// What filters say of a certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CrliteAnswer {
-    /// It is revoked.
-    Revoked,
-    /// It was not revoked when the filters were made.
-    Good,
-    /// No filter covers one of its SCTs.
-    NotCovered,
-    /// The filters that cover its SCTs do not know its issuer.
-    NotEnrolled,
 }
 
 /// What CRLite says of the certificate of a host, or why it says nothing.
@@ -150,9 +111,11 @@ impl fmt::Display for CrliteStatus {
 #[derive(Clone, Debug)]
 pub struct Crlite(Option<Data>);
 
-#[derive(Clone, Debug)]
+type LookUp = dyn Fn(&[u8; 32], &[u8], &[Sct]) -> CrliteStatus + Send + Sync;
+
+#[derive(Clone)]
 struct Data {
-    filters: Arc<dyn CrliteFilters>,
+    look_up: Arc<LookUp>,
     made: UnixTime,
     max_age: Duration,
 }
@@ -164,8 +127,22 @@ impl Crlite {
     }
 
     /// Filters with data of this time. They clear certificates for [`DEFAULT_CRLITE_MAX_AGE`].
-    pub const fn new(filters: Arc<dyn CrliteFilters>, made: UnixTime) -> Self {
-        Self(Some(Data { filters, made, max_age: DEFAULT_CRLITE_MAX_AGE }))
+    ///
+    /// `look_up` says what the filters hold about the certificate of a host:
+    /// [`Revoked`](CrliteStatus::Revoked), [`Good`](CrliteStatus::Good),
+    /// [`NotCovered`](CrliteStatus::NotCovered) or [`NotEnrolled`](CrliteStatus::NotEnrolled),
+    /// however old the data is. Handshakes wait for it: it must not read files or wait for locks.
+    /// Its arguments are
+    ///
+    /// - the SHA-256 digest of the SubjectPublicKeyInfo of the issuer,
+    /// - the contents of the INTEGER of the serial number, with its leading zero octet, if any, and
+    /// - the SCTs of the certificate, from one to [`MAX_SCTS`].
+    pub fn new(
+        look_up: impl Fn(&[u8; 32], &[u8], &[Sct]) -> CrliteStatus + Send + Sync + 'static,
+        made: UnixTime,
+    ) -> Self {
+        let look_up = Arc::new(look_up);
+        Self(Some(Data { look_up, made, max_age: DEFAULT_CRLITE_MAX_AGE }))
     }
 
     /// Lets data of at most this age clear certificates.
@@ -197,13 +174,11 @@ impl Crlite {
         if scts.is_empty() {
             return CrliteStatus::NoScts;
         }
-        let query = CrliteQuery::new(Sha256::digest(issuer).into(), leaf.serial(), &scts);
-        match data.filters.look_up(&query) {
-            CrliteAnswer::Revoked => CrliteStatus::Revoked,
+        let issuer_key_hash = Sha256::digest(issuer).into();
+        match (data.look_up)(&issuer_key_hash, leaf.serial(), &scts) {
+            CrliteStatus::Revoked => CrliteStatus::Revoked,
             _ if !data.is_current(now) => CrliteStatus::OutOfDate(data.made),
-            CrliteAnswer::Good => CrliteStatus::Good,
-            CrliteAnswer::NotCovered => CrliteStatus::NotCovered,
-            CrliteAnswer::NotEnrolled => CrliteStatus::NotEnrolled,
+            status => status,
         }
     }
 }
@@ -212,6 +187,15 @@ impl Data {
     fn is_current(&self, now: UnixTime) -> bool {
         let age = now.as_secs().checked_sub(self.made.as_secs());
         age.is_some_and(|age| age <= self.max_age.as_secs())
+    }
+}
+
+impl fmt::Debug for Data {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Data")
+            .field("made", &self.made)
+            .field("max_age", &self.max_age)
+            .finish_non_exhaustive()
     }
 }
 

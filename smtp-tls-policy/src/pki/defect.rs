@@ -10,12 +10,11 @@ use super::names::Reference;
 use super::roots::RootsId;
 use super::wanted::WantedList;
 use super::x509;
-use super::x509::CertificateField;
 use crate::reason::Reason;
 
 /// Which certificate of a chain a defect is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Place {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
     /// The peer's own certificate.
     Leaf,
     /// The certificate at this position of the chain as it was sent, counted from 1.
@@ -91,8 +90,8 @@ pub enum Detail {
     Field {
         /// What is wrong.
         what: &'static str,
-        /// The field of the certificate.
-        field: CertificateField,
+        /// The field of the certificate (RFC 5280, section 4.1), such as `serialNumber`.
+        field: &'static str,
         /// The octet of the certificate, counted from 0; `None` if it cannot be told.
         offset: Option<usize>,
     },
@@ -144,8 +143,19 @@ impl Defect {
         self.reason
     }
 
-    /// The certificate of the chain that has the defect.
-    pub fn place(&self) -> Place {
+    /// The position of the certificate that has the defect in the chain as it was sent; 0 is the
+    /// peer's own. `None` if the chain as a whole has it, or the TLS session.
+    pub fn certificate(&self) -> Option<usize> {
+        match self.place {
+            Place::Leaf => Some(0),
+            Place::Issuer(position) => Some(position),
+            Place::Chain | Place::Session => None,
+        }
+    }
+
+    /// The same, and whether it is the chain or the session.
+    #[cfg(feature = "serde")]
+    pub(crate) fn place(&self) -> Place {
         self.place
     }
 

@@ -9,32 +9,32 @@ use arc_swap::ArcSwap;
 use crate::pki::crl::Crl;
 use crate::pki::revocation::{ReplaceError, Replaced};
 use crate::pki::roots::RootsId;
-use crate::pki::trust::{Current, Trust, TrustStore};
+use crate::pki::trust::Trust;
 use crate::pki::wanted::WantedList;
 
 /// A [`Trust`] that can be replaced at any time, for example by a task that fetches revocation
-/// lists.
+/// lists. Handshakes judge by one; a program that changes nothing passes its trust, which converts.
 ///
-/// A judgement reads one pointer without a lock, and uses the trust that it found until it ends. A
-/// change copies the trust, which shares all that stays, changes the copy, and replaces the trust
-/// by it. Changes wait for each other only. Each change has a generation of its own, so earlier TLS
-/// configurations and sessions are not used again.
+/// [`load`](Self::load) reads one pointer without a lock, and a judgement uses the trust that it
+/// found until it ends. A change copies the trust, which shares all that stays, changes the copy,
+/// and replaces the trust by it. Changes wait for each other only. Each change has a generation of
+/// its own, so earlier TLS configurations and sessions are not used again.
 ///
 /// ```
 /// use std::sync::Arc;
-/// use smtp_tls_policy::pki::{LiveTrust, ReplaceError, Replaced, RootsId, Trust, TrustStore};
+/// use smtp_tls_policy::pki::{LiveTrust, ReplaceError, RootsId, Trust};
 ///
-/// let live = Arc::new(LiveTrust::new(Trust::webpki_roots()));
-/// let shared: Arc<dyn TrustStore> = live.clone(); // for the adapter, for `ClientTls`, for `admit`
-/// let before = shared.current().generation();
+/// let live: Arc<LiveTrust> = Trust::webpki_roots().into();
+/// let shared = Arc::clone(&live); // for the adapter, or for `ClientTls`
+/// let before = shared.load().generation();
 ///
 /// let fetched = b"not a list";
 /// let error = live.replace_crl_der(&RootsId::public(), fetched).unwrap_err();
 /// assert!(matches!(error, ReplaceError::Crl(_)));
-/// assert_eq!(shared.current().generation(), before);
+/// assert_eq!(shared.load().generation(), before);
 ///
 /// live.update(|trust| trust.clear_crls(&RootsId::public()));
-/// assert_ne!(shared.current().generation(), before);
+/// assert_ne!(shared.load().generation(), before);
 /// ```
 pub struct LiveTrust {
     current: ArcSwap<Trust>,
@@ -126,9 +126,10 @@ impl LiveTrust {
     }
 }
 
-impl TrustStore for LiveTrust {
-    fn current(&self) -> Current<'_> {
-        self.load().into()
+/// Shares a trust, which the holders of the `Arc` can replace.
+impl From<Trust> for Arc<LiveTrust> {
+    fn from(trust: Trust) -> Self {
+        Self::new(LiveTrust::new(trust))
     }
 }
 

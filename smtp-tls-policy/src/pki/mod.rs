@@ -20,12 +20,9 @@ pub(crate) mod wanted;
 pub(crate) mod x509;
 
 pub use channel_binding::server_end_point;
-pub use crl::{Crl, CrlError, CrlErrorKind, CrlField, CrlVersion};
-pub use crlite::{
-    Crlite, CrliteAnswer, CrliteFilters, CrliteQuery, CrliteStatus, DEFAULT_CRLITE_MAX_AGE,
-    MAX_SCTS, Sct,
-};
-pub use defect::{Defect, Detail, Place};
+pub use crl::{Crl, CrlError, CrlErrorKind};
+pub use crlite::{Crlite, CrliteStatus, DEFAULT_CRLITE_MAX_AGE, MAX_SCTS, Sct};
+pub use defect::{Defect, Detail};
 pub use list_status::ListStatus;
 pub use live_trust::LiveTrust;
 pub use names::{CnFallback, CommonNames, Names, Reference};
@@ -33,7 +30,6 @@ pub use pin::{Pin, PinError};
 pub use revocation::{ReplaceError, Replaced, Revocation};
 pub use roots::RootsId;
 pub use summary::CertificateSummary;
-pub use tlsa::{MAX_TLSA_RECORDS, Tlsa, TlsaError, TlsaRecord, TlsaSet, Unusable};
-pub use trust::{Current, Generation, RootError, Trust, TrustStore};
+pub use tlsa::{MAX_TLSA_RECORDS, Tlsa, TlsaError, TlsaRecord, TlsaSet};
+pub use trust::{Generation, RootError, Trust};
 pub use wanted::{MAX_WANTED_LISTS, WANTED_FOR, WantedList};
-pub use x509::CertificateField;

@@ -21,7 +21,7 @@ use webpki::VerifiedPath;
 
 use crate::pki::anchors::{AnchorNames, Anchors};
 use crate::pki::comparison::{ComparableName, ComparablePoint};
-use crate::pki::crl::{Coverage, Crl, CrlError, CrlVersion, Points};
+use crate::pki::crl::{Coverage, Crl, CrlError, Points};
 use crate::pki::crlite::{Crlite, CrliteStatus};
 use crate::pki::defect::{Defect, Detail, Place};
 use crate::pki::roots::RootsId;
@@ -89,7 +89,7 @@ impl Crls {
     ) -> Result<Replaced, ReplaceError> {
         let lists = self.0.get(crl.issuer_name()).cloned().unwrap_or_default();
         let kin: Vec<_> = lists.iter().filter(|have| have.is_of_the_same_kind(&crl)).collect();
-        if let Some(have) = kin.iter().find(|have| have.is_same(&crl)) {
+        if let Some(have) = kin.iter().find(|have| ***have == crl) {
             have.set_only_fetched(only_fetched && have.was_only_fetched());
             return Ok(Replaced::Unchanged);
         }
@@ -123,9 +123,8 @@ impl Crls {
             None if kin.is_empty() && known.is_none() => (Vec::new(), Vec::new()),
             None => return Err(ReplaceError::Signature),
         };
-        if let Some(have) = genuine.iter().find(|have| crl.version().is_older_than(&have.version()))
-        {
-            return Err(ReplaceError::Older { have: have.version(), offered: crl.version() });
+        if let Some(have) = genuine.into_iter().find(|have| crl.is_older_than(have)) {
+            return Err(ReplaceError::Older { have: Arc::clone(have), offered: crl });
         }
         let outcome = match replaced.is_empty() {
             true => Replaced::Added,
@@ -148,9 +147,8 @@ impl Crls {
             |have: &Arc<Crl>| have.is_of_the_same_kind(&crl) && have.signers().next().is_none();
         let positions = lists.iter().enumerate().filter(|(_, have)| unknown(have));
         let (count, oldest) = positions.fold((0, None), |(count, oldest), (position, have)| {
-            let is_older = oldest.is_none_or(|(_, oldest): (usize, &Arc<Crl>)| {
-                have.version().is_older_than(&oldest.version())
-            });
+            let is_older =
+                oldest.is_none_or(|(_, oldest): (usize, &Arc<Crl>)| have.is_older_than(oldest));
             (count + 1, if is_older { Some((position, have)) } else { oldest })
         });
         let outcome = match oldest.map(|(position, _)| position) {
@@ -225,19 +223,23 @@ pub enum Replaced {
 }
 
 /// Why a list cannot replace another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplaceError {
     /// The list cannot be used at all.
     #[error(transparent)]
     Crl(#[from] CrlError),
     /// The list is older than the one that is there: by its cRLNumber, or by its thisUpdate.
-    #[error("the revocation list ({offered}) is older than the one that is there ({have})")]
+    #[error(
+        "the revocation list ({}) is older than the one that is there ({})",
+        offered.version(),
+        have.version()
+    )]
     Older {
-        /// The version of the list that is there.
-        have: CrlVersion,
-        /// The version of the list that was offered.
-        offered: CrlVersion,
+        /// The list that is there.
+        have: Arc<Crl>,
+        /// The list that was offered.
+        offered: Arc<Crl>,
     },
     /// None of the known keys of the issuer signed the list.
     #[error("the revocation list was signed by none of the known keys of its issuer")]

@@ -1,11 +1,11 @@
 //! TLSA records (RFC 6698, updated by RFC 7671), as SMTP uses them (RFC 7672).
 //!
-//! A [`TlsaRecord`] is what the DNS says; a [`Tlsa`] is one that can be used; a [`TlsaSet`] is what
-//! remains of a secure RRset after the unusable records and the weaker digests are gone.
+//! A [`TlsaRecord`] is what the DNS says; a [`TlsaSet`] is what remains of a secure RRset after the
+//! unusable records and the weaker digests are gone.
 //! A [`HostInquiry`](crate::inquiry::HostInquiry) finds the set.
 //!
 //! ```
-//! use smtp_tls_policy::pki::{TlsaRecord, TlsaSet, Unusable};
+//! use smtp_tls_policy::pki::{TlsaError, TlsaRecord, TlsaSet};
 //! use smtp_tls_policy::Domain;
 //!
 //! let strong = TlsaRecord::parse(&format!("3 1 2 {}", "ab".repeat(64)))?;
@@ -13,7 +13,7 @@
 //! let pkix = TlsaRecord::parse(&format!("1 1 1 {}", "ef".repeat(32)))?;
 //! let set = TlsaSet::new(Domain::parse("mx.example.com")?, &[weak, strong, pkix]);
 //! assert_eq!(set.usable().len(), 1);
-//! assert_eq!(set.unusable(), [(2, Unusable::Usage)]);
+//! assert_eq!(set.unusable(), [(2, TlsaError::Usage)]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -48,8 +48,9 @@ pub struct TlsaRecord {
     pub data: Vec<u8>,
 }
 
-/// Why a text or an RDATA cannot be read as a TLSA record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why a text or an RDATA cannot be read as a TLSA record, or why a record cannot be used (RFC
+/// 6698, section 4.1; RFC 7672, section 3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsaError {
     /// A field is absent: usage (1), selector (2), matching type (3) or certificate association
@@ -62,6 +63,26 @@ pub enum TlsaError {
     /// The octet of the data at this position, counted from 0, is not two hexadecimal digits.
     #[error("octet {0} of the data of the TLSA record is not two hexadecimal digits")]
     Hex(usize),
+    /// PKIX-TA(0) and PKIX-EE(1) have no use in SMTP (RFC 7672, section 3.1.3), and the others no
+    /// meaning.
+    #[error("the certificate usage is not DANE-TA(2) or DANE-EE(3)")]
+    Usage,
+    /// A selector other than 0 and 1.
+    #[error("the selector is not known")]
+    Selector,
+    /// A matching type other than 0, 1 and 2.
+    #[error("the matching type is not known")]
+    Matching,
+    /// The digest is not as long as its matching type says.
+    #[error("the digest has the wrong length")]
+    DigestLength,
+    /// Full(0) with data that is no certificate or no public key, and the octet at which it stops
+    /// being one, if that can be told.
+    #[error("the full certificate or key does not parse{}", .0.map(|at| format!(", from octet {at} on")).unwrap_or_default())]
+    Data(Option<usize>),
+    /// More than [`MAX_TLSA_RECORDS`] records.
+    #[error("the record set is too large")]
+    TooMany,
 }
 
 impl TlsaRecord {
@@ -184,7 +205,7 @@ impl Association {
     }
 }
 
-/// A record that SMTP can use.
+/// A record that SMTP can use, checked. As a [`TlsaRecord`] it has its numbers again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tlsa {
     usage: Usage,
@@ -192,62 +213,36 @@ pub struct Tlsa {
     association: Association,
 }
 
-/// Why a record cannot be used (RFC 6698, section 4.1; RFC 7672, section 3.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-#[non_exhaustive]
-pub enum Unusable {
-    /// PKIX-TA(0) and PKIX-EE(1) have no use in SMTP (RFC 7672, section 3.1.3), and the others no
-    /// meaning.
-    #[error("the certificate usage is not DANE-TA(2) or DANE-EE(3)")]
-    Usage,
-    /// A selector other than 0 and 1.
-    #[error("the selector is not known")]
-    Selector,
-    /// A matching type other than 0, 1 and 2.
-    #[error("the matching type is not known")]
-    Matching,
-    /// The digest is not as long as its matching type says.
-    #[error("the digest has the wrong length")]
-    DigestLength,
-    /// Full(0) with data that is no certificate or no public key, and the octet at which it stops
-    /// being one, if that can be told.
-    #[error("the full certificate or key does not parse{}", .0.map(|at| format!(", from octet {at} on")).unwrap_or_default())]
-    Data(Option<usize>),
-    /// More than [`MAX_TLSA_RECORDS`] records.
-    #[error("the record set is too large")]
-    TooMany,
-}
-
 impl TryFrom<&TlsaRecord> for Tlsa {
-    type Error = Unusable;
+    type Error = TlsaError;
 
-    fn try_from(record: &TlsaRecord) -> Result<Self, Unusable> {
+    fn try_from(record: &TlsaRecord) -> Result<Self, TlsaError> {
         let usage = match record.usage {
             2 => Usage::TrustAnchor,
             3 => Usage::EndEntity,
-            _ => return Err(Unusable::Usage),
+            _ => return Err(TlsaError::Usage),
         };
         let selector = match record.selector {
             0 => Selector::Certificate,
             1 => Selector::Key,
-            _ => return Err(Unusable::Selector),
+            _ => return Err(TlsaError::Selector),
         };
         let data = &record.data;
         let association = match record.matching {
             0 if parses(usage, selector, data) => Association::Full(data.clone()),
             0 => {
-                return Err(Unusable::Data(match selector {
+                return Err(TlsaError::Data(match selector {
                     Selector::Certificate => x509::first_fault(data).map(|(_, offset)| offset),
                     Selector::Key => x509::fault_of_key(data),
                 }));
             }
-            1 => {
-                Association::Sha256(data.as_slice().try_into().map_err(|_| Unusable::DigestLength)?)
-            }
-            2 => {
-                Association::Sha512(data.as_slice().try_into().map_err(|_| Unusable::DigestLength)?)
-            }
-            _ => return Err(Unusable::Matching),
+            1 => Association::Sha256(
+                data.as_slice().try_into().map_err(|_| TlsaError::DigestLength)?,
+            ),
+            2 => Association::Sha512(
+                data.as_slice().try_into().map_err(|_| TlsaError::DigestLength)?,
+            ),
+            _ => return Err(TlsaError::Matching),
         };
         Ok(Self { usage, selector, association })
     }
@@ -319,23 +314,28 @@ impl Tlsa {
     }
 }
 
-impl fmt::Display for Tlsa {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let usage = match self.usage {
+impl From<&Tlsa> for TlsaRecord {
+    fn from(tlsa: &Tlsa) -> Self {
+        let usage = match tlsa.usage {
             Usage::TrustAnchor => 2,
             Usage::EndEntity => 3,
         };
-        let selector = match self.selector {
+        let selector = match tlsa.selector {
             Selector::Certificate => 0,
             Selector::Key => 1,
         };
-        let (matching, data) = match &self.association {
+        let (matching, data) = match &tlsa.association {
             Association::Full(full) => (0, &full[..]),
             Association::Sha256(digest) => (1, &digest[..]),
             Association::Sha512(digest) => (2, &digest[..]),
         };
-        write!(f, "{usage} {selector} {matching} ")?;
-        data.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+        Self { usage, selector, matching, data: data.to_vec() }
+    }
+}
+
+impl fmt::Display for Tlsa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        TlsaRecord::from(self).fmt(f)
     }
 }
 
@@ -345,7 +345,7 @@ pub struct TlsaSet {
     base: Domain,
     records: Arc<[TlsaRecord]>,
     usable: Vec<Tlsa>,
-    unusable: Vec<(usize, Unusable)>,
+    unusable: Vec<(usize, TlsaError)>,
 }
 
 impl TlsaSet {
@@ -374,7 +374,7 @@ impl TlsaSet {
         usable.dedup_by(|one, other| one.0 == other.0);
         // Not before: the stronger digest may be in any place of a large set.
         let surplus = usable.drain(usable.len().min(MAX_TLSA_RECORDS)..);
-        unusable.extend(surplus.map(|(_, position)| (position, Unusable::TooMany)));
+        unusable.extend(surplus.map(|(_, position)| (position, TlsaError::TooMany)));
         unusable.sort_unstable_by_key(|(position, _)| *position);
         let mut records = records.to_vec();
         records.sort_unstable();
@@ -397,14 +397,14 @@ impl TlsaSet {
         &self.records
     }
 
-    /// The records that count. If it is empty, TLS is required, and DANE authenticates no host (RFC
-    /// 7672, section 2.2).
+    /// The records that count, sorted. If there is none, TLS is required, and DANE authenticates no
+    /// host (RFC 7672, section 2.2).
     pub fn usable(&self) -> &[Tlsa] {
         &self.usable
     }
 
     /// The records that cannot be used, by their position in the RRset as given, and why.
-    pub fn unusable(&self) -> &[(usize, Unusable)] {
+    pub fn unusable(&self) -> &[(usize, TlsaError)] {
         &self.unusable
     }
 }

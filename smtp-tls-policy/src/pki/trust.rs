@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,49 +14,6 @@ use crate::pki::revocation::{Crls, ReplaceError, Replaced};
 use crate::pki::roots::RootsId;
 use crate::pki::wanted::{Wanted, WantedList};
 use crate::pki::x509;
-use crate::pki::x509::CertificateField;
-
-/// The roots and lists that certificates are judged against now. Share a store as `Arc<dyn
-/// TrustStore>`: a [`Trust`] that does not change, or a
-/// [`LiveTrust`](crate::pki::live_trust::LiveTrust) whose contents are replaced while handshakes
-/// run.
-pub trait TrustStore: fmt::Debug + Send + Sync {
-    /// The current trust. A judgement asks once, so that it uses one state of roots and lists.
-    fn current(&self) -> Current<'_>;
-}
-
-/// The trust at one moment.
-#[derive(Clone, Debug)]
-pub struct Current<'a>(Held<'a>);
-
-#[derive(Clone, Debug)]
-enum Held<'a> {
-    Borrowed(&'a Trust),
-    Shared(Arc<Trust>),
-}
-
-impl<'a> From<&'a Trust> for Current<'a> {
-    fn from(trust: &'a Trust) -> Self {
-        Self(Held::Borrowed(trust))
-    }
-}
-
-impl From<Arc<Trust>> for Current<'_> {
-    fn from(trust: Arc<Trust>) -> Self {
-        Self(Held::Shared(trust))
-    }
-}
-
-impl Deref for Current<'_> {
-    type Target = Trust;
-
-    fn deref(&self) -> &Trust {
-        match &self.0 {
-            Held::Borrowed(trust) => trust,
-            Held::Shared(trust) => trust,
-        }
-    }
-}
 
 /// Distinguishes trusts with different contents, for caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -77,8 +33,8 @@ impl Generation {
 pub struct RootError {
     /// What is wrong.
     pub what: &'static str,
-    /// In which field of the certificate.
-    pub field: CertificateField,
+    /// In which field of the certificate (RFC 5280, section 4.1), such as `serialNumber`.
+    pub field: &'static str,
     /// At which octet of the certificate, counted from 0.
     pub offset: Option<usize>,
 }
@@ -95,9 +51,9 @@ impl fmt::Display for RootError {
 
 /// Root certificates and revocation lists in memory, in sets with names.
 ///
-/// Connectors name the set that they judge by ([`RootsId`]); the default set is `public`. Build the
-/// trust, then share it as `Arc<dyn TrustStore>`, or make a
-/// [`LiveTrust`](crate::pki::live_trust::LiveTrust) of it.
+/// Connectors name the set that they judge by ([`RootsId`]); the default set is `public`. What
+/// judges handshakes holds the trust as an `Arc` of a
+/// [`LiveTrust`](crate::pki::live_trust::LiveTrust), into which a trust converts.
 ///
 /// Without roots no certificate can be judged: under every posture that checks certificates, mail
 /// is deferred with [`Reason::RootsMissing`](crate::Reason::RootsMissing). Start from
@@ -193,10 +149,11 @@ impl Trust {
     ) -> Result<(), RootError> {
         let anchor = webpki::anchor_from_trusted_cert(root).map_err(|error| {
             let (what, field) = x509::fault_of(&error);
-            match x509::first_fault(root) {
-                Some((field, offset)) => RootError { what, field, offset: Some(offset) },
-                None => RootError { what, field, offset: None },
-            }
+            let (field, offset) = match x509::first_fault(root) {
+                Some((field, offset)) => (field, Some(offset)),
+                None => (field, None),
+            };
+            RootError { what, field: field.as_str(), offset }
         })?;
         self.set(id).roots.add_certificate(anchor.to_owned(), root.clone().into_owned());
         Ok(())
@@ -398,11 +355,5 @@ impl Trust {
     /// A number that no trust with other contents has had in this process.
     pub fn generation(&self) -> Generation {
         self.generation
-    }
-}
-
-impl TrustStore for Trust {
-    fn current(&self) -> Current<'_> {
-        self.into()
     }
 }

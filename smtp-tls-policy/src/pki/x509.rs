@@ -4,8 +4,6 @@
 //! that they need with the DER reader of x509-parser, and ask nothing of the rest, so that the key
 //! of a certificate can be used at floors where the certificate itself is not checked.
 
-use std::fmt;
-
 use pki_types::{CertificateDer, SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer};
 use webpki::RawPublicKeyEntity;
 use x509_parser::asn1_rs::{Any, FromDer};
@@ -29,9 +27,8 @@ pub(crate) fn parse_deep<'a>(der: &'a CertificateDer<'_>) -> Option<X509Certific
 }
 
 /// A field of a certificate (RFC 5280, section 4.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum CertificateField {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CertificateField {
     /// The certificate as a whole: three parts, and nothing after them.
     Certificate,
     /// `version`
@@ -54,9 +51,10 @@ pub enum CertificateField {
     Signature,
 }
 
-impl fmt::Display for CertificateField {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl CertificateField {
+    /// The name in errors.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
             Self::Certificate => "certificate",
             Self::Version => "version",
             Self::SerialNumber => "serialNumber",
@@ -67,7 +65,7 @@ impl fmt::Display for CertificateField {
             Self::PublicKey => "subjectPublicKeyInfo",
             Self::Extensions => "extensions",
             Self::Signature => "signature",
-        })
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use crate::rules::proxy::{ProxyLogin, Socks5Proxy};
+use crate::rules::proxy::Socks5Proxy;
 
 /// Which addresses of a host are dialled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -99,8 +99,7 @@ impl DialRules {
 
     /// Whether the proxy's user or password is one that cannot be sent.
     pub(crate) fn has_impossible_login(&self) -> bool {
-        let login = self.socks5.as_ref().and_then(|proxy| proxy.login.as_ref());
-        login.is_some_and(ProxyLogin::is_impossible)
+        self.socks5.as_ref().is_some_and(Socks5Proxy::has_impossible_login)
     }
 
     /// Whether the system cannot have an interface of this name.

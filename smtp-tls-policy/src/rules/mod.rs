@@ -43,8 +43,6 @@ pub use dial::{DialRules, Families};
 pub use error::{ConnectorError, ConnectorErrorKind, Faults};
 pub use identity::IdentityId;
 pub use list_wait::{DEFAULT_LIST_WAIT, MAX_LIST_WAIT};
-pub use posture::{
-    DaneRule, Floor, OptionalTls, Posture, StsRule, UnknownPosture, Weight, Yield, Yields,
-};
-pub use proxy::{Password, ProxyLogin, Socks5Proxy};
+pub use posture::{DaneRule, Floor, OptionalTls, Posture, StsRule, Weight, Yield, Yields};
+pub use proxy::Socks5Proxy;
 pub use tls_limits::{KeyGroup, MinTlsVersion, TlsLimits};

@@ -1,7 +1,6 @@
 //! Floors, weights and fallback rules, and the named presets of them.
 
 use std::fmt;
-use std::str::FromStr;
 
 /// The minimum protection of a connection before mail goes over it. Sources of a plan raise it;
 /// none lowers it.
@@ -219,6 +218,11 @@ impl Posture {
         }
     }
 
+    /// Reads the name of a posture; `None` if there is no such posture.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|posture| posture.as_str() == text)
+    }
+
     /// The floor of the preset.
     pub const fn floor(self) -> Floor {
         match self {
@@ -257,21 +261,5 @@ impl Posture {
 impl fmt::Display for Posture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-/// The text is not the name of a posture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "there is no such posture; expected one of none, opportunistic, deterministic, encrypt, \
-     verified, secure, private-ca, dane-only, pinned"
-)]
-pub struct UnknownPosture;
-
-impl FromStr for Posture {
-    type Err = UnknownPosture;
-
-    fn from_str(text: &str) -> Result<Self, UnknownPosture> {
-        Self::ALL.into_iter().find(|posture| posture.as_str() == text).ok_or(UnknownPosture)
     }
 }

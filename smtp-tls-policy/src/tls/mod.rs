@@ -35,7 +35,7 @@
 //! ```
 //! use std::sync::Arc;
 //! use smtp_tls_policy::judge::Standing;
-//! use smtp_tls_policy::pki::{Trust, TrustStore};
+//! use smtp_tls_policy::pki::{LiveTrust, Trust};
 //! use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
 //! use smtp_tls_policy::rules::{OutboundConnector, Posture};
 //! use smtp_tls_policy::tls::{ClientTls, judge_session, server_name};
@@ -46,11 +46,11 @@
 //! # let plan = plan(&Facts::new(&connector, &host, &host, HostOrigin::Mx))?;
 //! let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
 //! let tls = ClientTls::new(provider);
-//! let trust: Arc<dyn TrustStore> = Arc::new(Trust::webpki_roots());
+//! let trust = Arc::new(LiveTrust::new(Trust::webpki_roots()));
 //! let config = tls.config(&plan, connector.identity.as_ref(), &trust)?;
 //! let session = rustls::ClientConnection::new(config, server_name(&plan, &host)?)?;
 //! // ... the handshake; then, whatever kind of handshake it was:
-//! let verdict = judge_session(&plan, &session, &*trust, pki_types::UnixTime::now());
+//! let verdict = judge_session(&plan, &session, &trust.load(), pki_types::UnixTime::now());
 //! if verdict.standing() != Standing::Acceptable {
 //!     tls.forget(&plan, connector.identity.as_ref(), &trust); // and QUIT
 //! }
@@ -81,7 +81,8 @@ use rustls::{
 use crate::domain::Host;
 use crate::judge::admit::ShownTls;
 use crate::judge::verdict::Verdict;
-use crate::pki::trust::{Generation, TrustStore};
+use crate::pki::live_trust::LiveTrust;
+use crate::pki::trust::{Generation, Trust};
 use crate::plan::Plan;
 use crate::plan::facts::MessageTls;
 use crate::reason::Reason;
@@ -268,7 +269,7 @@ impl ClientTls {
         &self,
         plan: &Plan,
         identity: Option<&IdentityId>,
-        trust: &Arc<dyn TrustStore>,
+        trust: &Arc<LiveTrust>,
     ) -> Result<Arc<ClientConfig>, TlsConfigError> {
         self.cached(plan, identity, trust, Hello::Usual)
     }
@@ -284,7 +285,7 @@ impl ClientTls {
         &self,
         plan: &Plan,
         identity: Option<&IdentityId>,
-        trust: &Arc<dyn TrustStore>,
+        trust: &Arc<LiveTrust>,
     ) -> Result<Arc<ClientConfig>, TlsConfigError> {
         self.cached(plan, identity, trust, Hello::Plain)
     }
@@ -301,7 +302,7 @@ impl ClientTls {
         &self,
         plan: &Plan,
         identity: Option<&IdentityId>,
-        trust: &Arc<dyn TrustStore>,
+        trust: &Arc<LiveTrust>,
     ) -> Result<Arc<ClientConfig>, TlsConfigError> {
         match plan.takes_raw_key() {
             true => self.cached(plan, identity, trust, Hello::RawKey),
@@ -313,7 +314,7 @@ impl ClientTls {
         &self,
         plan: &Plan,
         identity: Option<&IdentityId>,
-        trust: &Arc<dyn TrustStore>,
+        trust: &Arc<LiveTrust>,
         hello: Hello,
     ) -> Result<Arc<ClientConfig>, TlsConfigError> {
         let loaded = self.identity(identity)?;
@@ -327,7 +328,7 @@ impl ClientTls {
 
     /// Drops the configurations for a plan, and with them the sessions that could be resumed: for
     /// when a resumed session is judged again and is no longer good.
-    pub fn forget(&self, plan: &Plan, identity: Option<&IdentityId>, trust: &Arc<dyn TrustStore>) {
+    pub fn forget(&self, plan: &Plan, identity: Option<&IdentityId>, trust: &Arc<LiveTrust>) {
         // Of an identity that is not loaded there is no configuration.
         let Ok(loaded) = self.identity(identity) else { return };
         let mut cache = self.lock();
@@ -346,7 +347,7 @@ impl ClientTls {
         &self,
         key: &Key,
         identity: Option<ClientIdentity>,
-        trust: &Arc<dyn TrustStore>,
+        trust: &Arc<LiveTrust>,
     ) -> Result<ClientConfig, TlsConfigError> {
         let verifier = PlanVerifier {
             judges: key.plan.message() != MessageTls::Required || key.identity.is_some(),
@@ -416,13 +417,13 @@ impl Key {
     fn new(
         plan: &Plan,
         identity: Option<(&IdentityId, &ClientIdentity)>,
-        trust: &Arc<dyn TrustStore>,
+        trust: &Arc<LiveTrust>,
         hello: Hello,
     ) -> Self {
         Self {
             plan: plan.clone(),
             identity: identity.map(|(id, loaded)| (id.clone(), loaded.turn)),
-            trust: trust.current().generation(),
+            trust: trust.load().generation(),
             hello,
         }
     }
@@ -471,12 +472,7 @@ pub fn server_name(plan: &Plan, host: &Host) -> Result<ServerName<'static>, TlsC
 
 /// Judges the peer of a session, new or resumed, by the chain that the session holds, and the
 /// session by the [limits](Plan::limits) of the plan.
-pub fn judge_session(
-    plan: &Plan,
-    session: &CommonState,
-    trust: &dyn TrustStore,
-    now: UnixTime,
-) -> Verdict {
+pub fn judge_session(plan: &Plan, session: &CommonState, trust: &Trust, now: UnixTime) -> Verdict {
     let verdict = plan.judge(session.peer_certificates().unwrap_or_default(), trust, now);
     judge_limits(plan, session, verdict)
 }

@@ -13,7 +13,7 @@ use rustls::{
 use webpki::RawPublicKeyEntity;
 
 use crate::judge::verdict::Standing;
-use crate::pki::trust::TrustStore;
+use crate::pki::live_trust::LiveTrust;
 use crate::pki::x509;
 use crate::plan::Plan;
 use crate::rules::posture::Weight;
@@ -25,7 +25,7 @@ pub(super) struct PlanVerifier {
     /// [`judge_session`](super::judge_session) judges it afterwards.
     pub(super) judges: bool,
     pub(super) plan: Plan,
-    pub(super) trust: Arc<dyn TrustStore>,
+    pub(super) trust: Arc<LiveTrust>,
     pub(super) algorithms: WebPkiSupportedAlgorithms,
     /// The server shows a raw public key and no certificate (RFC 7250); rustls then calls the key
     /// its certificate.
@@ -50,7 +50,7 @@ impl ServerCertVerifier for PlanVerifier {
             false => {
                 let chain = std::iter::once(end_entity).chain(intermediates);
                 let chain: Vec<_> = chain.map(|der| CertificateDer::from(der.as_ref())).collect();
-                self.plan.judge(&chain, &*self.trust, now)
+                self.plan.judge(&chain, &self.trust.load(), now)
             }
         };
         match verdict.standing() {

@@ -167,7 +167,7 @@ fn unknown_critical_extension_is_named_in_the_reason() {
     let verdict = judge_policies(Vec::new(), vec![policies(&[ONE]), unknown]);
     assert_eq!(verdict.reason(), Reason::CertUnsupported);
     let defect = verdict.defect().unwrap();
-    assert_eq!(defect.place(), Place::Leaf);
+    assert_eq!(defect.certificate(), Some(0));
     assert!(defect.to_string().contains("unknown critical extension"), "{defect}");
 }
 

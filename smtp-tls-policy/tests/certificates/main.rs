@@ -15,7 +15,7 @@ use pki_types::CertificateDer;
 use rcgen::{CustomExtension, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, NameConstraints};
 use smtp_tls_policy::judge::{Standing, Verdict};
 use smtp_tls_policy::pki::{
-    CnFallback, CommonNames, Crl, CrlErrorKind, Detail, Place, Reference, ReplaceError, Replaced,
+    CnFallback, CommonNames, Crl, CrlErrorKind, Detail, Reference, ReplaceError, Replaced,
     Revocation, RootsId, Trust,
 };
 use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
@@ -207,7 +207,7 @@ fn dates() {
     let leaf = issuer.issue(&leaf_params(&[HOST]));
     let verdict = bench.verdict(&[&leaf.der, &issuer.der]);
     assert_eq!(verdict.reason(), Reason::CertExpired);
-    assert_eq!(verdict.defect().unwrap().place(), Place::Issuer(1));
+    assert_eq!(verdict.defect().unwrap().certificate(), Some(1));
 }
 
 #[test]
@@ -256,7 +256,7 @@ fn what_the_path_builder_refuses() {
         let cut = CertificateDer::from(leaf[..length].to_vec());
         let verdict = bench.verdict(&[&cut]);
         assert_eq!(verdict.reason(), Reason::CertMalformed);
-        assert_eq!(verdict.defect().unwrap().place(), Place::Leaf);
+        assert_eq!(verdict.defect().unwrap().certificate(), Some(0));
     }
 }
 

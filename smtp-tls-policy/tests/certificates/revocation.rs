@@ -12,7 +12,7 @@ fn revoked_and_not_revoked() {
         let revoked = bench(&root.crl(&[SERIAL])).revocation(rule);
         let verdict = revoked.verdict(&[&leaf.der]);
         assert_eq!(verdict.reason(), Reason::CertRevoked);
-        assert_eq!(verdict.defect().unwrap().place(), Place::Leaf);
+        assert_eq!(verdict.defect().unwrap().certificate(), Some(0));
         let other = bench(&root.crl(&[SERIAL + 1])).revocation(rule);
         assert_eq!(other.judge(&[&leaf.der]), Reason::TlsOk);
     }
@@ -30,7 +30,7 @@ fn an_issuer_that_is_revoked() {
     let bench = Bench::new(&[&root]).crl(&root.crl(&[7])).crl(&issuer.crl(&[]));
     let verdict = bench.verdict(&[&leaf.der, &issuer.der]);
     assert_eq!(verdict.reason(), Reason::CertRevoked);
-    assert_eq!(verdict.defect().unwrap().place(), Place::Issuer(1));
+    assert_eq!(verdict.defect().unwrap().certificate(), Some(1));
 }
 
 #[test]
@@ -269,6 +269,6 @@ fn a_list_for_some_certificates() {
         let crl = root.crl_scoped(&[7], days(-1), days(1), Some(scope));
         let verdict = Bench::new(&[&root]).crl(&crl).verdict(&[&leaf.der, &issuer.der]);
         assert_eq!(verdict.reason(), reason);
-        assert_eq!(verdict.defect().unwrap().place(), Place::Issuer(1));
+        assert_eq!(verdict.defect().unwrap().certificate(), Some(1));
     }
 }

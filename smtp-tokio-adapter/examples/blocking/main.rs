@@ -21,7 +21,7 @@ use std::sync::Arc;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use smtp_proto::client::{Envelope, Recipient};
 use smtp_proto::route::RecipientStatus;
-use smtp_tls_policy::pki::{Trust, TrustStore};
+use smtp_tls_policy::pki::{LiveTrust, Trust};
 
 pub(crate) type Failed = Box<dyn std::error::Error + Send + Sync>;
 
@@ -29,7 +29,7 @@ pub(crate) type Failed = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) struct Mail {
     pub(crate) envelope: Arc<Envelope>,
     pub(crate) message: Vec<u8>,
-    pub(crate) trust: Arc<dyn TrustStore>,
+    pub(crate) trust: Arc<LiveTrust>,
 }
 
 fn main() -> Result<(), Failed> {
@@ -41,7 +41,7 @@ fn main() -> Result<(), Failed> {
     std::io::stdin().read_to_end(&mut message)?;
     let envelope = Arc::new(Envelope::new(from.parse()?, [to.parse::<Recipient>()?]));
     let roots = CertificateDer::pem_file_iter(roots)?.collect::<Result<Vec<_>, _>>()?;
-    let trust = Arc::new(Trust::from_der(&roots)?);
+    let trust = Trust::from_der(&roots)?.into();
     let (_, domain) = to.rsplit_once('@').ok_or("the recipient has no domain")?;
     let mail = Mail { envelope, message, trust };
     let status = mail.deliver(&domain.parse()?, &host.parse()?, address.parse()?)?;

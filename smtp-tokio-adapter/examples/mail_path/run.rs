@@ -14,9 +14,7 @@ use smtp_proto::server;
 use smtp_proto::timeouts::Timeouts;
 use smtp_proto::wire::reply::EnhancedCode;
 use smtp_tls_policy::inquiry::DnsAnswer;
-use smtp_tls_policy::pki::{
-    CertificateSummary, LiveTrust, Pin, RootsId, TlsaRecord, Trust, TrustStore,
-};
+use smtp_tls_policy::pki::{CertificateSummary, LiveTrust, Pin, RootsId, TlsaRecord, Trust};
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::rules::Config;
 use smtp_tls_policy::rules::IdentityId;
@@ -71,7 +69,7 @@ pub enum Outcome {
 /// What all scenarios share.
 pub struct World {
     pki: Pki,
-    trust: Arc<Trust>,
+    trust: Trust,
     provider: Arc<CryptoProvider>,
     /// Where messages are spooled.
     directory: PathBuf,
@@ -82,7 +80,7 @@ impl World {
     pub fn new(directory: PathBuf, capture: Option<PathBuf>) -> Result<Self, Failed> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let pki = Pki::new(Arc::clone(&provider))?;
-        let trust = Arc::new(pki.trust()?);
+        let trust = pki.trust()?;
         Ok(Self { pki, trust, provider, directory, capture })
     }
 
@@ -189,7 +187,7 @@ impl World {
         Ok(Server {
             name: hop.server,
             connectors: self.connectors(hop.server, setup.server)?.inbound,
-            trust: Arc::clone(&self.trust) as Arc<dyn TrustStore>,
+            trust: self.trust.clone(),
             refuses_starttls: setup.starttls == StartTls::Refused,
             spool: self.directory.join(hop.name.replace('>', "-to-")).with_extension("eml"),
             seen: Mutex::default(),
@@ -261,7 +259,7 @@ impl World {
             let identity = self.pki.identity(kind, name)?;
             tls.add_identity(IdentityId::new("on-premise"), identity);
         }
-        let trust = Arc::new(LiveTrust::new(Trust::clone(&self.trust)));
+        let trust = Arc::new(LiveTrust::new(self.trust.clone()));
         let outbound =
             Outbound::new(hop.client.parse()?, Arc::clone(&self.provider), trust.clone())
                 .with_smtp(|smtp| smtp.timeouts = timeouts)

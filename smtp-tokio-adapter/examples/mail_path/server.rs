@@ -14,7 +14,7 @@ use smtp_proto::wire::params::{MailParameters, RcptParameters};
 use smtp_proto::wire::path::{ForwardPath, ReversePath};
 use smtp_proto::wire::reply::Response;
 use smtp_tls_policy::judge::{admit, admit_handshake};
-use smtp_tls_policy::pki::TrustStore;
+use smtp_tls_policy::pki::Trust;
 use smtp_tls_policy::plan::Refusal;
 use smtp_tls_policy::rules::InboundConnectors;
 use smtp_tls_policy::{Domain, Reason};
@@ -49,7 +49,7 @@ pub struct Seen {
 pub struct Server {
     pub name: &'static str,
     pub connectors: InboundConnectors,
-    pub trust: Arc<dyn TrustStore>,
+    pub trust: Trust,
     /// STARTTLS is answered with 454.
     pub refuses_starttls: bool,
     /// Where a message goes.
@@ -188,8 +188,7 @@ impl Handler for Desk {
 
     async fn handshake(&mut self, session: &Session) -> Option<Response> {
         let Server { connectors, trust, .. } = &*self.server;
-        let admitted =
-            admit_handshake(connectors, &session.client_chain, trust.as_ref(), UnixTime::now());
+        let admitted = admit_handshake(connectors, &session.client_chain, trust, UnixTime::now());
         admitted.err().map(|refusal| self.server.refuse(&refusal))
     }
 
@@ -206,7 +205,7 @@ impl Handler for Desk {
             self.server.connectors.find(domain.as_ref()),
             session.shown_tls(),
             &session.client_chain,
-            self.server.trust.as_ref(),
+            &self.server.trust,
             UnixTime::now(),
         ) {
             Ok(_) => Response::fixed(250, (2, 1, 0), "sender OK"),

@@ -234,8 +234,9 @@ impl<'a> Opening<'a> {
             let error = &"the time is not known";
             return Err(self.decision.local_fault(plan, Reason::TlsUnavailable, Some(error)));
         };
-        let verdict = judge_session(plan, session, trust.as_ref(), now);
-        self.outbound.lists.look(&trust.current());
+        let current = trust.load();
+        let verdict = judge_session(plan, session, &current, now);
+        self.outbound.lists.look(&current);
         let peer =
             if verdict.is_authenticated() { Peer::Authenticated } else { Peer::Unauthenticated };
         let certificate = session.peer_certificates().and_then(<[_]>::first);

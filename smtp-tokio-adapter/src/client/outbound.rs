@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustls::crypto::CryptoProvider;
 use smtp_proto::client::ClientConfig;
 use smtp_proto::wire::path::Domain;
-use smtp_tls_policy::pki::TrustStore;
+use smtp_tls_policy::pki::LiveTrust;
 use smtp_tls_policy::tls::ClientTls;
 
 use crate::crl_warnings::ListWatch;
@@ -24,7 +24,7 @@ const MIN_ATTEMPT_DELAY: Duration = Duration::from_millis(10);
 pub struct Outbound {
     pub(crate) smtp: Arc<ClientConfig>,
     pub(crate) tls: Arc<ClientTls>,
-    pub(crate) trust: Arc<dyn TrustStore>,
+    pub(crate) trust: Arc<LiveTrust>,
     pub(crate) connect_timeout: Duration,
     pub(crate) attempt_delay: Duration,
     pub(crate) lists: Arc<ListWatch>,
@@ -38,12 +38,12 @@ impl Outbound {
     pub fn new(
         name: Domain<'static>,
         provider: Arc<CryptoProvider>,
-        trust: Arc<dyn TrustStore>,
+        trust: impl Into<Arc<LiveTrust>>,
     ) -> Self {
         Self {
             smtp: Arc::new(ClientConfig::new(name)),
             tls: Arc::new(ClientTls::new(provider)),
-            trust,
+            trust: trust.into(),
             connect_timeout: Duration::from_secs(30),
             attempt_delay: ATTEMPT_DELAY,
             lists: Arc::default(),

@@ -34,7 +34,7 @@ pub(crate) async fn connect(
     let stream = match &rules.socks5 {
         None => in_time(limit, tcp(address, rules)).await?,
         Some(proxy) => {
-            let ask = |stream| socks5::ask(stream, address, proxy.login.as_ref());
+            let ask = |stream| socks5::ask(stream, address, proxy);
             through_proxy(limit, tcp(proxy.address, rules), ask).await?
         }
     };

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use smtp_tls_policy::Reason;
-use smtp_tls_policy::rules::ProxyLogin;
+use smtp_tls_policy::rules::Socks5Proxy;
 use tokio::net::TcpStream;
 use tokio_socks::Error;
 use tokio_socks::tcp::Socks5Stream;
@@ -14,15 +14,14 @@ use crate::dialling::NoConnection;
 /// Asks the proxy at the other end of this stream for a connection. The proxy is given the address,
 /// so that it has no name to look up.
 pub(super) async fn ask(
-    proxy: TcpStream,
+    stream: TcpStream,
     to: SocketAddr,
-    login: Option<&ProxyLogin>,
+    proxy: &Socks5Proxy,
 ) -> Result<TcpStream, NoConnection> {
-    let asked = match login {
-        None => Socks5Stream::connect_with_socket(proxy, to).await,
-        Some(ProxyLogin { user, password, .. }) => {
-            let password = password.as_str();
-            Socks5Stream::connect_with_password_and_socket(proxy, to, user, password).await
+    let asked = match proxy.user().zip(proxy.password()) {
+        None => Socks5Stream::connect_with_socket(stream, to).await,
+        Some((user, password)) => {
+            Socks5Stream::connect_with_password_and_socket(stream, to, user, password).await
         }
     };
     match asked {

@@ -8,7 +8,7 @@ use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use smtp_tls_policy::Host;
 use smtp_tls_policy::judge::Standing;
-use smtp_tls_policy::pki::{CnFallback, Revocation, TrustStore};
+use smtp_tls_policy::pki::{CnFallback, LiveTrust, Revocation};
 use smtp_tls_policy::plan::{Facts, HostOrigin, Plan, Refusal, plan};
 use smtp_tls_policy::rules::{OutboundConnector, Posture};
 use smtp_tls_policy::tls::{
@@ -22,7 +22,7 @@ use tokio_rustls::client::TlsStream;
 /// certificate (RFC 9525; the Common Name never counts).
 pub(crate) struct Tls {
     configs: ClientTls,
-    trust: Arc<dyn TrustStore>,
+    trust: Arc<LiveTrust>,
     pub(crate) revocation: Revocation,
     /// `Verified`, or `Encrypt` for any certificate.
     pub(crate) posture: Posture,
@@ -61,7 +61,7 @@ impl From<TlsConfigError> for HttpsError {
 }
 
 impl Tls {
-    pub(crate) fn new(provider: Arc<CryptoProvider>, trust: Arc<dyn TrustStore>) -> Self {
+    pub(crate) fn new(provider: Arc<CryptoProvider>, trust: Arc<LiveTrust>) -> Self {
         // Each policy host is asked once a day, so that nothing is gained by keeping more.
         let configs = ClientTls::new(provider).with_max_configs(1);
         Self { configs, trust, revocation: Revocation::default(), posture: Posture::Verified }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 use smtp_tls_policy::Domain;
 use smtp_tls_policy::inquiry::{DnsAnswer, MxRecord};
-use smtp_tls_policy::pki::TlsaRecord;
 #[cfg(all(unix, feature = "dns", feature = "https"))]
-use smtp_tls_policy::pki::TrustStore;
+use smtp_tls_policy::pki::LiveTrust;
+use smtp_tls_policy::pki::TlsaRecord;
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::sts::{Fetch, FetchError, PolicyText};
 
@@ -73,12 +73,12 @@ impl Combined<Resolver, PolicyClient> {
     /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
     /// use std::sync::Arc;
     /// use smtp_tls_policy::Namespace;
-    /// use smtp_tls_policy::pki::{Trust, TrustStore};
+    /// use smtp_tls_policy::pki::{LiveTrust, Trust};
     /// use smtp_tls_policy::rules::{OutboundConnector, OutboundConnectors, Posture};
     /// use smtp_tokio_adapter::{Outbound, Sender, lookups::Combined};
     ///
     /// let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    /// let trust: Arc<dyn TrustStore> = Arc::new(Trust::webpki_roots());
+    /// let trust = Arc::new(LiveTrust::new(Trust::webpki_roots()));
     /// let lookups = Combined::system(provider.clone(), trust.clone())?;
     /// let outbound = Outbound::new("mail.example.com".parse()?, provider, trust);
     /// let all = OutboundConnector::new("all", vec![Namespace::Default], Posture::Opportunistic);
@@ -92,7 +92,7 @@ impl Combined<Resolver, PolicyClient> {
     /// The system's DNS configuration cannot be used, or the trust has no public roots.
     pub fn system(
         provider: Arc<CryptoProvider>,
-        trust: Arc<dyn TrustStore>,
+        trust: impl Into<Arc<LiveTrust>>,
     ) -> Result<Self, SetupError> {
         let dns = Resolver::validating(Servers::of_system()?, Anchors::root());
         Ok(Self::new(dns, PolicyClient::new(provider, trust)?))

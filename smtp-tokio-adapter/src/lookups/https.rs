@@ -9,7 +9,7 @@ use http_body_util::Full;
 use hyper::Request;
 use hyper::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
 use rustls::crypto::CryptoProvider;
-use smtp_tls_policy::pki::{Revocation, RootsId, TrustStore};
+use smtp_tls_policy::pki::{LiveTrust, Revocation, RootsId};
 use smtp_tls_policy::sts::{
     FETCH_TIMEOUT, Fetch, FetchError, MAX_BODY_LEN, PolicyText, WELL_KNOWN_PATH,
 };
@@ -45,14 +45,13 @@ const AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION
 ///
 /// ```
 /// use std::sync::Arc;
-/// use smtp_tls_policy::pki::{Trust, TrustStore};
+/// use smtp_tls_policy::pki::Trust;
 /// use smtp_tls_policy::plan::DnsStatus;
 /// use smtp_tokio_adapter::lookups::{Combined, PolicyClient, Zone};
 ///
 /// let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-/// let trust: Arc<dyn TrustStore> = Arc::new(Trust::webpki_roots());
 /// let dns = Zone::new(DnsStatus::Insecure); // or the resolver of the feature `dns`
-/// let lookups = Combined::new(dns, PolicyClient::new(provider, trust)?);
+/// let lookups = Combined::new(dns, PolicyClient::new(provider, Trust::webpki_roots())?);
 /// # Ok::<(), smtp_tokio_adapter::lookups::SetupError>(())
 /// ```
 ///
@@ -79,9 +78,10 @@ impl PolicyClient {
     /// [`SetupError::NoPublicRoots`]: that set is empty.
     pub fn new(
         provider: Arc<CryptoProvider>,
-        trust: Arc<dyn TrustStore>,
+        trust: impl Into<Arc<LiveTrust>>,
     ) -> Result<Self, SetupError> {
-        if trust.current().roots(&RootsId::public()).is_empty() {
+        let trust = trust.into();
+        if trust.load().roots(&RootsId::public()).is_empty() {
             return Err(SetupError::NoPublicRoots);
         }
         Ok(Self { tls: Tls::new(provider, trust), time_limit: FETCH_TIMEOUT, port: PORT })

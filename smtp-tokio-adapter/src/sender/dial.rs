@@ -137,7 +137,7 @@ impl<M: Message> Dialling<'_, '_, M> {
     fn terms(&self) -> Terms {
         let identity = self.target.identity.as_ref();
         Terms {
-            trust: self.outbound.trust.current().generation(),
+            trust: self.outbound.trust.load().generation(),
             identity: identity.and_then(|id| self.outbound.tls.current_identity(id)),
         }
     }

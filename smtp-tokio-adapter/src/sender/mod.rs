@@ -35,7 +35,7 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
 //! let name = "client.test.example".parse()?;
-//! let outbound = Outbound::new(name, provider, Arc::new(Trust::webpki_roots()));
+//! let outbound = Outbound::new(name, provider, Trust::webpki_roots());
 //! let all =
 //!     OutboundConnector::new("all", vec![Namespace::Default], Posture::Deterministic);
 //! let connectors = Arc::new(OutboundConnectors::new(vec![all])?);
@@ -207,7 +207,7 @@ impl<L: Lookups> Sender<L> {
         connectors: Arc<OutboundConnectors>,
         lookups: L,
     ) -> Result<Self, Faults<ConnectorError>> {
-        connectors.check(&outbound.trust.current(), &outbound.tls.identities())?;
+        connectors.check(&outbound.trust.load(), &outbound.tls.identities())?;
         let limits = PoolLimits::default();
         Ok(Self {
             outbound,

@@ -54,7 +54,7 @@ impl<L: Lookups> Sender<L> {
     /// lists, of CRLite data and of MTA-STS policies. Call it before each scrape, or once a minute.
     #[cfg(feature = "metrics")]
     pub fn record_ages(&self) {
-        let trust = self.outbound.trust.current();
+        let trust = self.outbound.trust.load();
         crate::metering::lists(&trust, self.now());
         crate::metering::crlite(&trust, self.now());
         crate::metering::policies(&lock(&self.policies.cache), self.now());

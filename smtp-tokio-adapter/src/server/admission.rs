@@ -6,7 +6,7 @@ use smtp_proto::wire::path::ReversePath;
 use smtp_proto::wire::reply::Response;
 use smtp_tls_policy::Domain;
 use smtp_tls_policy::judge::{admit, admit_handshake};
-use smtp_tls_policy::pki::TrustStore;
+use smtp_tls_policy::pki::LiveTrust;
 use smtp_tls_policy::pki_types::UnixTime;
 use smtp_tls_policy::plan::Refusal;
 use smtp_tls_policy::rules::InboundConnectors;
@@ -22,19 +22,19 @@ use crate::server::handler::Session;
 #[derive(Clone)]
 pub struct Admission {
     connectors: Arc<InboundConnectors>,
-    trust: Arc<dyn TrustStore>,
+    trust: Arc<LiveTrust>,
 }
 
 impl Admission {
     /// Judges by these connectors and this trust.
-    pub fn new(connectors: Arc<InboundConnectors>, trust: Arc<dyn TrustStore>) -> Self {
-        Self { connectors, trust }
+    pub fn new(connectors: Arc<InboundConnectors>, trust: impl Into<Arc<LiveTrust>>) -> Self {
+        Self { connectors, trust: trust.into() }
     }
 
     /// What every command of a client gets that has TLS now and whose mail no connector can take.
     pub(super) fn after_handshake(&self, session: &Session) -> Option<Response> {
         let now = UnixTime::now();
-        admit_handshake(&self.connectors, &session.client_chain, &*self.trust, now)
+        admit_handshake(&self.connectors, &session.client_chain, &self.trust.load(), now)
             .err()
             .map(|refusal| response(session, &refusal))
     }
@@ -46,7 +46,7 @@ impl Admission {
             self.connectors.find(domain.as_ref()),
             session.shown_tls(),
             &session.client_chain,
-            &*self.trust,
+            &self.trust.load(),
             UnixTime::now(),
         )
         .err()

@@ -90,8 +90,8 @@ impl Pki {
     /// # Panics
     ///
     /// Never: the authority can serve as a root.
-    pub fn trust(&self) -> Arc<Trust> {
-        Arc::new(Trust::from_der([&self.root]).expect("the authority can serve as a root"))
+    pub fn trust(&self) -> Trust {
+        Trust::from_der([&self.root]).expect("the authority can serve as a root")
     }
 
     /// A good certificate for a host, and its key.

@@ -10,7 +10,7 @@ use http_body_util::Full;
 use hyper::Method;
 use hyper::header::CONTENT_TYPE;
 use rustls::crypto::CryptoProvider;
-use smtp_tls_policy::pki::TrustStore;
+use smtp_tls_policy::pki::LiveTrust;
 use smtp_tls_policy::rules::Posture;
 use smtp_tls_policy::{Host, HttpUrl, HttpUrlError};
 
@@ -67,8 +67,8 @@ pub enum PostError {
 impl ReportClient {
     /// A client with the algorithms of this provider. The trust counts only
     /// [`with_certificates`](Self::with_certificates).
-    pub fn new(provider: Arc<CryptoProvider>, trust: Arc<dyn TrustStore>) -> Self {
-        let mut tls = Tls::new(provider, trust);
+    pub fn new(provider: Arc<CryptoProvider>, trust: impl Into<Arc<LiveTrust>>) -> Self {
+        let mut tls = Tls::new(provider, trust.into());
         tls.posture = Posture::Encrypt;
         Self { tls, time_limit: DEFAULT_POST_TIMEOUT, reach: Reach::default() }
     }

@@ -47,7 +47,7 @@ impl World {
     fn judge_for(&self, connector: &OutboundConnector, trust: &LiveTrust) -> Reason {
         let host = Host::parse(HOST).unwrap();
         let plan = plan(&Facts::new(connector, &host, &host, HostOrigin::Mx)).unwrap();
-        plan.judge(std::slice::from_ref(&self.leaf), trust, UnixTime::now()).reason()
+        plan.judge(std::slice::from_ref(&self.leaf), &trust.load(), UnixTime::now()).reason()
     }
 
     fn fetcher(&self) -> CrlFetcher {

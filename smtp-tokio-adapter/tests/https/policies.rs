@@ -422,6 +422,6 @@ async fn next_address_is_tried_where_one_has_no_server() {
 
 #[test]
 fn client_without_public_roots_is_not_made() {
-    let made = PolicyClient::new(provider(), Arc::new(Trust::empty()));
+    let made = PolicyClient::new(provider(), Trust::empty());
     assert!(matches!(made.err(), Some(SetupError::NoPublicRoots)));
 }

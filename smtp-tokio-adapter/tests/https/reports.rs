@@ -1,7 +1,6 @@
 //! TLS reports by POST (RFC 8460, section 5.4).
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use smtp_tls_policy::pki::Trust;
@@ -52,7 +51,7 @@ async fn certificate_counts_only_if_the_caller_says_so() {
     let (pki, other) = (Pki::new(), Pki::new());
     let ok = Answer::Keeps(response("200 OK", None, ""));
     let web = Web::good(&other, "other.example", ok).await;
-    let nothing = ReportClient::new(provider(), Arc::new(Trust::empty())).with_any_address();
+    let nothing = ReportClient::new(provider(), Trust::empty()).with_any_address();
     nothing.post(&uri(&web), "x", &zone(HOST)).await.unwrap();
     let strict = client(&pki).with_certificates();
     let error = strict.post(&uri(&web), "x", &zone(HOST)).await.unwrap_err();

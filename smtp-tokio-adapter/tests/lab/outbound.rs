@@ -90,7 +90,7 @@ impl How {
         }
         let mut timeouts = Timeouts::default();
         timeouts.handshake = Duration::from_secs(20);
-        Outbound::new("client.test.example".parse().unwrap(), provider(), Arc::new(trust))
+        Outbound::new("client.test.example".parse().unwrap(), provider(), trust)
             .with_smtp(|smtp| smtp.timeouts = timeouts)
             .with_tls(tls)
     }

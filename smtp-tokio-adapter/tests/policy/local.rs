@@ -41,7 +41,7 @@ fn sender_is_not_made_with_roots_or_an_identity_that_are_not_loaded() {
         let mut connector = connector(Posture::Verified);
         change(&mut connector);
         let name = "client.test.example".parse().unwrap();
-        let outbound = Outbound::new(name, provider(), Arc::new(trust));
+        let outbound = Outbound::new(name, provider(), trust);
         let connectors = Arc::new(OutboundConnectors::new(vec![connector]).unwrap());
         let made = Sender::new(outbound, connectors, Zone::new(DnsStatus::Insecure));
         made.map(drop).map_err(|error| error.to_string())

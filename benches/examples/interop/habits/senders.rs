@@ -101,7 +101,7 @@ async fn send(lab: &Lab, odd: Odd) -> Result<&'static str, String> {
     let trust = Trust::from_der(&lab.certificates("root-ca.pem")?)
         .map_err(|error| format!("root-ca.pem: {error}"))?;
     let name = "client.test.example".parse().map_err(|_| "client name")?;
-    let outbound = Outbound::new(name, provider, Arc::new(trust));
+    let outbound = Outbound::new(name, provider, trust);
     let recipient: Recipient =
         "reader@test.example".parse().map_err(|error| format!("recipient: {error}"))?;
     let sender = "sender@client.test.example".parse().map_err(|error| format!("{error}"))?;

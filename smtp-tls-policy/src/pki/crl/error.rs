@@ -10,10 +10,17 @@ use super::der::Offset;
 pub struct CrlError {
     /// The fault.
     pub kind: CrlErrorKind,
-    /// The field with the fault.
-    pub field: CrlField,
+    field: CrlField,
     /// The octet of the list at which the fault is, counted from 0.
     pub offset: usize,
+}
+
+impl CrlError {
+    /// The field with the fault, such as `nextUpdate` (RFC 5280, section 5.1), or
+    /// `revoked certificate 2` of the entries, which are counted from 1.
+    pub fn field(&self) -> impl fmt::Display + use<> {
+        self.field
+    }
 }
 
 /// What is wrong with a revocation list.
@@ -53,9 +60,8 @@ pub enum CrlErrorKind {
 }
 
 /// A field of a revocation list (RFC 5280, section 5.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum CrlField {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CrlField {
     /// The list as a whole: three parts, and nothing after them.
     List,
     /// `version`

@@ -28,10 +28,11 @@ use x509_parser::prelude::FromDer;
 use x509_parser::x509::X509Name;
 
 use crate::pki::comparison::ComparableName;
+use crate::pki::date::Date;
 use crate::pki::x509::Signed;
 use crate::visible::visible;
 
-pub use self::error::{CrlError, CrlErrorKind, CrlField};
+pub use self::error::{CrlError, CrlErrorKind};
 pub(crate) use self::scope::{Coverage, Points};
 
 use self::scope::Scope;
@@ -67,29 +68,21 @@ pub struct Crl {
 }
 
 /// How new a list is: its cRLNumber (RFC 5280, section 5.2.3), if it has one, and its thisUpdate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct CrlVersion {
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CrlVersion {
     number: Option<CrlNumber>,
     this_update: u64,
 }
 
 /// A cRLNumber: at most 20 octets (RFC 5280, section 5.2.3).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct CrlNumber([u8; 20]);
 
-impl CrlVersion {
-    /// When the list was issued.
-    pub fn this_update(&self) -> UnixTime {
-        time(self.this_update)
-    }
-
-    /// Whether this is older than the other: by its number, if both have one, or by its date. A
-    /// list that is newer by one and older by the other is not what RFC 5280, section 5.2.3 lets an
-    /// issuer make, and counts as older.
-    pub fn is_older_than(&self, other: &Self) -> bool {
-        let by_number =
-            matches!((self.number, other.number), (Some(own), Some(theirs)) if own < theirs);
-        by_number || self.this_update < other.this_update
+impl CrlNumber {
+    /// The octets without leading zeros, at least one.
+    fn octets(&self) -> &[u8] {
+        let first = self.0.iter().position(|octet| *octet != 0).unwrap_or(self.0.len() - 1);
+        &self.0[first..]
     }
 }
 
@@ -99,15 +92,14 @@ impl fmt::Display for CrlVersion {
             Some(number) => write!(f, "number {number} of ")?,
             None => f.write_str("without a number, of ")?,
         }
-        crate::pki::date::Date(self.this_update()).fmt(f)
+        Date(time(self.this_update)).fmt(f)
     }
 }
 
 impl fmt::Display for CrlNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("0x")?;
-        let first = self.0.iter().position(|octet| *octet != 0).unwrap_or(self.0.len() - 1);
-        self.0[first..].iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+        self.octets().iter().try_for_each(|octet| write!(f, "{octet:02x}"))
     }
 }
 
@@ -167,8 +159,29 @@ impl Crl {
         visible(&text)
     }
 
-    /// How new the list is.
-    pub fn version(&self) -> CrlVersion {
+    /// The cRLNumber (RFC 5280, section 5.2.3), the most significant octet first, without leading
+    /// zeros; `None` if the list has none.
+    pub fn number(&self) -> Option<&[u8]> {
+        self.version.number.as_ref().map(CrlNumber::octets)
+    }
+
+    /// When the list was issued.
+    pub fn this_update(&self) -> UnixTime {
+        time(self.version.this_update)
+    }
+
+    /// Whether this list is older than another of its issuer: by its number, if both have one, or
+    /// by its date. A list that is newer by one and older by the other is not what RFC 5280,
+    /// section 5.2.3 lets an issuer make, and counts as older.
+    pub fn is_older_than(&self, other: &Self) -> bool {
+        let (own, other) = (&self.version, &other.version);
+        let by_number =
+            matches!((own.number, other.number), (Some(own), Some(theirs)) if own < theirs);
+        by_number || own.this_update < other.this_update
+    }
+
+    /// How new the list is, for errors.
+    pub(crate) fn version(&self) -> CrlVersion {
         self.version
     }
 
@@ -237,11 +250,6 @@ impl Crl {
         self.was_only_fetched.load(Ordering::Relaxed)
     }
 
-    /// Whether both are the same, octet by octet.
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
-        self.der == other.der
-    }
-
     pub(crate) fn times(&self) -> (u64, u64) {
         (self.version.this_update, self.next_update)
     }
@@ -297,6 +305,15 @@ impl Crl {
         self.keys.iter().filter_map(OnceLock::get).filter(|(_, good)| *good).map(|(key, _)| &**key)
     }
 }
+
+/// Lists are equal if they are the same, octet by octet.
+impl PartialEq for Crl {
+    fn eq(&self, other: &Self) -> bool {
+        self.der == other.der
+    }
+}
+
+impl Eq for Crl {}
 
 impl fmt::Debug for Crl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,7 +7,7 @@ use crate::rules::config::domains::smart_host;
 use crate::rules::config::section::Section;
 use crate::rules::connector::SmartHost;
 use crate::rules::dial::{DialRules, Families};
-use crate::rules::proxy::{Password, ProxyLogin, Socks5Proxy};
+use crate::rules::proxy::Socks5Proxy;
 
 const SMART_HOST: &[&str] = &["host", "port", "implicit-tls", "secure"];
 const DIAL: &[&str] =
@@ -65,19 +65,23 @@ impl Reader<'_> {
         if is_given("user") || is_given("password") {
             let user = self.required(&raw, "user", "the user for the proxy, a string");
             let password = self.password(&raw);
-            login = user.zip(password).map(|(user, password)| ProxyLogin::new(user, password));
+            login = user.zip(password);
         }
         let expected = "the address and port of a SOCKS5 proxy, such as \"127.0.0.1:1080\"";
         self.required(&raw, "address", expected)?;
         let address = self.address::<SocketAddr>(&raw, "address", expected)?;
-        Some(Socks5Proxy { login, ..Socks5Proxy::new(address) })
+        let proxy = Socks5Proxy::new(address);
+        Some(match login {
+            Some((user, password)) => proxy.with_login(user, password),
+            None => proxy,
+        })
     }
 
     /// The field `password`, of which no error shows the value.
-    fn password(&mut self, section: &Section<'_>) -> Option<Password> {
+    fn password<'s>(&mut self, section: &'s Section<'_>) -> Option<&'s str> {
         let text = section.get("password").and_then(|value| value.get_ref().as_str());
         match text.filter(|text| !text.is_empty()) {
-            Some(text) => Some(text.into()),
+            Some(text) => Some(text),
             None => {
                 let (at, field) = section.place(&["password"]);
                 let message = "the field is missing, empty or no string; expected the password \

@@ -14,7 +14,7 @@ use smtp_tls_policy::Host;
 #[cfg(feature = "crlite")]
 use smtp_tls_policy::pki::LiveTrust;
 use smtp_tls_policy::pki::{RootsId, Trust};
-use smtp_tls_policy::rules::{Config, IdentityId};
+use smtp_tls_policy::rules::{Config, IdentityId, Posture};
 #[cfg(feature = "crlite")]
 use smtp_tokio_adapter::revocation::CrliteLoader;
 use smtp_tokio_adapter::{
@@ -62,6 +62,14 @@ pub(crate) fn host(text: &str) -> Result<Host, String> {
         Some((_, domain)) => Err(format!("a mail address is no domain; give {domain}")),
         None => Host::parse(text).map_err(|error| error.to_string()),
     }
+}
+
+/// Reads the name of a posture.
+pub(crate) fn posture(text: &str) -> Result<Posture, String> {
+    Posture::parse(text).ok_or_else(|| {
+        let names = Posture::ALL.map(Posture::as_str).join(", ");
+        format!("there is no such posture; expected one of {names}")
+    })
 }
 
 /// Roots, revocations and identities. The set is the same for each command that reads connectors,

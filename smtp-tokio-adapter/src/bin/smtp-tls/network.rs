@@ -13,7 +13,7 @@ use smtp_tls_policy::inquiry::{
     Answer, Ask, DnsAnswer, DomainFacts, DomainInquiry, HostInquiry, MailHosts, MxRecord,
     NotDialled, Prepared,
 };
-use smtp_tls_policy::pki::{TlsaRecord, TrustStore};
+use smtp_tls_policy::pki::{LiveTrust, TlsaRecord};
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::sts::{
     Cache, CachedPolicy, Discovered, PolicyId, StsAnswer, Trouble, record_name,
@@ -134,7 +134,7 @@ pub(crate) struct Network {
 impl Network {
     pub(crate) fn new(
         options: &NetworkOptions,
-        trust: Arc<dyn TrustStore>,
+        trust: impl Into<Arc<LiveTrust>>,
     ) -> Result<Self, Failure> {
         let (resolver, policies) = clients(options, trust)?;
         Ok(Self {
@@ -327,7 +327,7 @@ impl Network {
 /// DNS and HTTPS for a delivery.
 pub(crate) fn lookups(
     options: &NetworkOptions,
-    trust: Arc<dyn TrustStore>,
+    trust: impl Into<Arc<LiveTrust>>,
 ) -> Result<Combined<Resolver, PolicyClient>, Failure> {
     let (resolver, policies) = clients(options, trust)?;
     Ok(Combined::new(resolver, policies))
@@ -335,7 +335,7 @@ pub(crate) fn lookups(
 
 fn clients(
     options: &NetworkOptions,
-    trust: Arc<dyn TrustStore>,
+    trust: impl Into<Arc<LiveTrust>>,
 ) -> Result<(Resolver, PolicyClient), Failure> {
     let servers = match options.resolver {
         Some(address) => Servers::new([address.with_port(53)]),

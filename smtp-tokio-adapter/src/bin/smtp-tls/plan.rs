@@ -1,7 +1,6 @@
 //! `plan`: what would be done for a domain, without a connection.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use crate::html::Colour;
 use serde::Serialize;
@@ -106,7 +105,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
     let ids: Vec<IdentityId> = identities.iter().map(|(id, _)| id.clone()).collect();
     let trust = args.trust.complete()?;
     let config = input::config(&args.config, &trust, &ids)?;
-    let network = Network::new(&args.network, Arc::new(trust))?;
+    let network = Network::new(&args.network, trust)?;
     let connector = config.outbound.find(&args.domain);
     // The rest of the time is for the answer.
     let (options, whole) = (&args.network, args.network.time_limit() / 10 * 9);

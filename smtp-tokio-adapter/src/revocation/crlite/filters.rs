@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clubcard_crlite::{CRLiteClubcard, CRLiteKey, CRLiteStatus, IssuerSpkiHash, LogId, Timestamp};
 use sha2::{Digest, Sha256};
-use smtp_tls_policy::pki::{CrliteAnswer, CrliteFilters, CrliteQuery};
+use smtp_tls_policy::pki::{CrliteStatus, Sct};
 
 use super::error::CrliteError;
 use super::manifest::Listed;
@@ -51,20 +51,26 @@ impl Filter {
 /// The filters of one manifest. They count together.
 pub(super) struct Filters(pub(super) Vec<Arc<Filter>>);
 
-impl CrliteFilters for Filters {
-    fn look_up(&self, query: &CrliteQuery<'_>) -> CrliteAnswer {
-        let issuer = IssuerSpkiHash(query.issuer_key_hash);
-        let hash = Sha256::new().chain_update(issuer.0).chain_update(query.serial).finalize();
-        let key = CRLiteKey::with_hash(&issuer, query.serial, hash.into());
-        let mut answer = CrliteAnswer::NotCovered;
+impl Filters {
+    /// What the filters say of a certificate, as `Crlite::new` asks for it.
+    pub(super) fn look_up(
+        &self,
+        issuer_key_hash: &[u8; 32],
+        serial: &[u8],
+        scts: &[Sct],
+    ) -> CrliteStatus {
+        let issuer = IssuerSpkiHash(*issuer_key_hash);
+        let hash = Sha256::new().chain_update(issuer.0).chain_update(serial).finalize();
+        let key = CRLiteKey::with_hash(&issuer, serial, hash.into());
+        let mut answer = CrliteStatus::NotCovered;
         // C2SP `upki-revocation`, "Step 3: aggregate the per-filter results".
         for filter in &self.0 {
-            let scts = query.scts.iter().map(|sct| (LogId(sct.log), Timestamp(sct.milliseconds)));
+            let scts = scts.iter().map(|sct| (LogId(sct.log), Timestamp(sct.milliseconds)));
             match filter.card.contains(&key, scts) {
-                CRLiteStatus::Revoked => return CrliteAnswer::Revoked,
-                CRLiteStatus::Good => answer = CrliteAnswer::Good,
-                CRLiteStatus::NotEnrolled if answer == CrliteAnswer::NotCovered => {
-                    answer = CrliteAnswer::NotEnrolled;
+                CRLiteStatus::Revoked => return CrliteStatus::Revoked,
+                CRLiteStatus::Good => answer = CrliteStatus::Good,
+                CRLiteStatus::NotEnrolled if answer == CrliteStatus::NotCovered => {
+                    answer = CrliteStatus::NotEnrolled;
                 }
                 CRLiteStatus::NotEnrolled | CRLiteStatus::NotCovered => {}
             }

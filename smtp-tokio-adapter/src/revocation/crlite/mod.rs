@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pki_types::UnixTime;
-use smtp_tls_policy::pki::{Crlite, DEFAULT_CRLITE_MAX_AGE, LiveTrust};
+use smtp_tls_policy::pki::{Crlite, DEFAULT_CRLITE_MAX_AGE, LiveTrust, Sct};
 use tokio::sync::Mutex;
 
 use self::cache::Cache;
@@ -157,7 +157,11 @@ impl CrliteLoader {
     fn set(&self, cache: Option<&Cache>) {
         let crlite = match cache {
             Some(cache) => {
-                Crlite::new(cache.filters.clone(), cache.made).with_max_age(self.max_age)
+                let filters = Arc::clone(&cache.filters);
+                let look_up = move |issuer: &[u8; 32], serial: &[u8], scts: &[Sct]| {
+                    filters.look_up(issuer, serial, scts)
+                };
+                Crlite::new(look_up, cache.made).with_max_age(self.max_age)
             }
             None => Crlite::without_data(),
         };

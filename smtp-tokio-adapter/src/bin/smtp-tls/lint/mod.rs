@@ -3,7 +3,6 @@
 mod online;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use crate::html::Colour;
 use serde::Serialize;
@@ -116,7 +115,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
             answer.inbound = if config.has_inbound { config.inbound.iter().count() } else { 0 };
             let mut warnings = config.warnings(&text, &given, input::now());
             if args.online {
-                let network = Network::new(&args.network, Arc::new(args.trust.complete()?))?;
+                let network = Network::new(&args.network, args.trust.complete()?)?;
                 let found = online::ask(config, &text, network, args)?;
                 let Found { warnings: more, asked, not_compared } = found;
                 warnings.extend(more);

@@ -78,7 +78,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
     let ids: Vec<IdentityId> = identities.iter().map(|(id, _)| id.clone()).collect();
     let trust = args.trust.complete()?;
     let config = input::config(&args.config, &trust, &ids)?;
-    let network = Network::new(&args.network, Arc::new(trust))?;
+    let network = Network::new(&args.network, trust)?;
     let failed = |error: std::io::Error| Failure::Network(format!("{}: {error}", args.listen));
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;

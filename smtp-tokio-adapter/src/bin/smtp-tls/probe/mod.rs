@@ -61,7 +61,7 @@ pub(crate) struct Args {
     target: Host,
     /// Decide by this posture: the answer and the exit status are those of mail under it. Without
     /// it and without --config, the posture is deterministic
-    #[arg(long, conflicts_with = "config")]
+    #[arg(long, conflicts_with = "config", value_parser = input::posture)]
     posture: Option<Posture>,
     /// Decide by the connector in this file that serves the target
     #[arg(long, value_name = "FILE")]
@@ -437,7 +437,7 @@ impl<'o> Setup<'o> {
         let now = input::now();
         if let Ok(plan) = plan(&Facts::new(&verified, host, host, HostOrigin::Mx)) {
             // The judgement notes which lists are wanted.
-            let _ = plan.judge(&observed.chain, self.trust.as_ref(), now);
+            let _ = plan.judge(&observed.chain, &self.trust.load(), now);
         }
         let fetching = tokio::time::timeout(self.prober.step(), fetcher.refresh(now));
         fetching.await.unwrap_or_default()

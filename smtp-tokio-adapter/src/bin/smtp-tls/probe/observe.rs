@@ -11,7 +11,7 @@ use rustls::sign::CertifiedKey;
 use smtp_proto::fallback::TlsFailure;
 use smtp_proto::route::Manner;
 use smtp_proto::wire::path::Domain;
-use smtp_tls_policy::pki::TrustStore;
+use smtp_tls_policy::pki::LiveTrust;
 use smtp_tls_policy::plan::{Facts, HostOrigin, Plan, Refusal, plan};
 use smtp_tls_policy::rules::{DaneRule, IdentityId, OutboundConnector, Posture, StsRule};
 use smtp_tls_policy::tls::ClientTls;
@@ -69,7 +69,7 @@ enum Offer<'a> {
 pub(crate) struct Prober {
     pub(crate) name: Domain<'static>,
     pub(crate) provider: Arc<CryptoProvider>,
-    pub(crate) trust: Arc<dyn TrustStore>,
+    pub(crate) trust: Arc<LiveTrust>,
     pub(crate) identities: Vec<(IdentityId, Arc<CertifiedKey>)>,
     pub(crate) recorder: Recorder,
     /// When the run began, and how long it may take.
