@@ -84,13 +84,13 @@ async fn second_delivery(answers: usize, then: DnsAnswer<MxRecord>) -> Report {
 }
 
 fn dialled(report: &Report) -> Vec<&str> {
-    let mut hosts: Vec<&str> = report.attempts.iter().map(|it| &*it.host).collect();
+    let mut hosts: Vec<&str> = report.attempts.iter().map(|it| it.host.as_str()).collect();
     hosts.dedup();
     hosts
 }
 
 fn skipped(report: &Report) -> Vec<(&str, Reason)> {
-    report.skipped.iter().map(|(host, why)| (&**host, why.refusal.reason())).collect()
+    report.skipped.iter().map(|(host, why)| (host.as_str(), why.refusal.reason())).collect()
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use super::path::{Domain, MAX_LABEL, PathError};
 
@@ -15,7 +16,7 @@ pub const MAX_HOST_NAME: usize = 253;
 /// an MX record names may have one: `_dc-mx.0123456789ab.example` is in use. Labels are letters,
 /// digits, hyphens and underscores, and neither begin nor end with a hyphen; internationalised
 /// names are written as A-labels. Letters become lower case, and one trailing dot is dropped. An
-/// address is no name: it is written as a literal, in brackets.
+/// address is no name: it is written as a literal, in brackets. Clones share the text.
 ///
 /// ```
 /// use smtp_proto::wire::host::HostName;
@@ -28,7 +29,7 @@ pub const MAX_HOST_NAME: usize = 253;
 /// # Ok::<(), smtp_proto::wire::path::PathError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct HostName(Box<str>);
+pub struct HostName(Arc<str>);
 
 impl HostName {
     /// The name in lower case without a trailing dot, or the address literal in brackets.

@@ -23,30 +23,31 @@ use crate::sender::report::{DialAttempt, Journal, RecipientOutcome, Walked};
 use crate::sender::shown::Shown;
 
 /// Settles the recipients that cannot be sent, because their addresses or that of the sender break
-/// the rules for addresses: no host can change that, so none is asked. Returns their positions in
-/// the envelope and their statuses. `indices` are those of the journal.
-pub(super) fn refuse(
+/// the rules for addresses: no host can change that, so none is asked. Returns the indices of the
+/// others.
+pub(super) fn sendable(
     outbound: &Outbound,
     envelope: &Envelope,
-    indices: &[usize],
     journal: &Journal<'_>,
-) -> Vec<(usize, RecipientStatus)> {
+) -> Vec<usize> {
     let rules = outbound.smtp.addresses;
     let sender = envelope.reverse_path.check(rules).err();
-    let mut refused = Vec::new();
-    for (position, recipient) in envelope.recipients.iter().enumerate() {
+    let mut sendable = Vec::with_capacity(envelope.recipients.len());
+    for (index, recipient) in envelope.recipients.iter().enumerate() {
         let failure = match (sender, recipient.path.check(rules)) {
             (Some(error), _) => Failure::Sender(error),
             (None, Err(error)) => Failure::Recipient(error),
-            (None, Ok(())) => continue,
+            (None, Ok(())) => {
+                sendable.push(index);
+                continue;
+            }
         };
-        let Some(status) = failure.status() else { continue };
+        let status = failure.status().unwrap_or(RecipientStatus::Deferred(LOCAL));
         let failure = Some(Arc::new(failure));
         let outcome = RecipientOutcome { failure, ..RecipientOutcome::undialled(status) };
-        journal.settle(indices[position], outcome);
-        refused.push((position, status));
+        journal.settle(index, outcome);
     }
-    refused
+    sendable
 }
 
 /// Walks a route until each recipient has its final status, and writes each into the journal.
@@ -91,12 +92,9 @@ impl<'a, 'j, M: Message> Walk<'a, 'j, M> {
     fn begin(
         outbound: &'a Outbound,
         kept: KeptFor<'a>,
-        mut route: Route,
+        route: Route,
         parcel: &'a Parcel<'a, 'j, M>,
     ) -> Self {
-        for (at, status) in refuse(outbound, parcel.envelope, parcel.indices, parcel.journal) {
-            route.status(at, status);
-        }
         let none = RecipientOutcome::undialled(RecipientStatus::Deferred(LOCAL));
         let latest = vec![none; parcel.envelope.recipients.len()];
         Self { outbound, kept, parcel, route, latest, walked: Walked::default() }
@@ -118,7 +116,7 @@ impl<'a, 'j, M: Message> Walk<'a, 'j, M> {
     /// A host that is not dialled.
     fn pass_over(&mut self, host: &HostName, why: NotDialled) {
         for outcome in &mut self.latest {
-            outcome.host.get_or_insert_with(|| host.to_string());
+            outcome.host.get_or_insert_with(|| host.clone());
         }
         let status = convert::status(why.refusal.status());
         match why.refusal.ends_domain() {
@@ -126,7 +124,7 @@ impl<'a, 'j, M: Message> Walk<'a, 'j, M> {
             false => self.route.skip(status),
         }
         tracing::info!(%host, %status, refusal = %why.refusal, "not dialled");
-        self.walked.skipped.push((host.to_string(), why));
+        self.walked.skipped.push((host.clone(), why));
     }
 
     /// Dials the addresses of one host, until the route asks for something else.
@@ -141,14 +139,13 @@ impl<'a, 'j, M: Message> Walk<'a, 'j, M> {
         while let Next::Dial { address, manner, remaining, .. } = self.route.next() {
             let remaining = at_host.waiting.take().unwrap_or_else(|| remaining.to_vec());
             let target = ready.at(address.ip(), manner);
-            let mut dialled = self
-                .dial(host.as_str(), ready, &target, (address, manner), &remaining, &at_host)
-                .await;
-            self.note_unreached(host.as_str(), &target, &mut dialled);
+            let mut dialled =
+                self.dial(host, ready, &target, (address, manner), &remaining, &at_host).await;
+            self.note_unreached(host, &target, &mut dialled);
             at_host.report_once(&mut dialled);
             self.note_statuses(&remaining, &mut dialled);
             at_host.ended(&mut self.route, manner, &remaining, &dialled);
-            self.note_attempt(host.as_str(), ready, &target, dialled);
+            self.note_attempt(host, ready, &target, dialled);
         }
         // The route had no connection left for the second handshake.
         if let Some(last) = self.walked.attempts.last_mut() {
@@ -159,7 +156,7 @@ impl<'a, 'j, M: Message> Walk<'a, 'j, M> {
     /// Makes one connection, or takes one from the pool, and sends the message over it.
     async fn dial(
         &self,
-        host: &str,
+        host: &HostName,
         ready: &Ready,
         target: &Arc<Target>,
         (address, manner): (SocketAddr, Manner),
@@ -188,13 +185,13 @@ impl<'a, 'j, M: Message> Walk<'a, 'j, M> {
     }
 
     /// The addresses that were dialled before this one, each with an attempt of its own.
-    fn note_unreached(&mut self, host: &str, target: &Target, dialled: &mut Dialled) {
+    fn note_unreached(&mut self, host: &HostName, target: &Target, dialled: &mut Dialled) {
         let unreached: Vec<SocketAddr> = dialled.unreached.iter().map(|it| it.0).collect();
         self.route.raced(&unreached, dialled.address);
         for (address, failure) in std::mem::take(&mut dialled.unreached) {
             let undecided = Decision::undecided(&target.plan, target.is_clear());
             self.walked.attempts.push(DialAttempt {
-                host: host.to_owned(),
+                host: host.clone(),
                 address,
                 manner: target.manner,
                 is_reused: false,
@@ -220,14 +217,14 @@ impl<'a, 'j, M: Message> Walk<'a, 'j, M> {
         }
     }
 
-    fn note_attempt(&mut self, host: &str, ready: &Ready, target: &Target, dialled: Dialled) {
+    fn note_attempt(&mut self, host: &HostName, ready: &Ready, target: &Target, dialled: Dialled) {
         let Dialled { address, is_reused, decision, sessions, ending, failure, outrun, .. } =
             dialled;
         // Of a host with one address this would be remembered in vain.
         let is_useful = |it: &Shown| !it.is_no_starttls() || ready.addresses.len() > 1;
         let shown = Shown::by(target, &decision, is_reused).filter(is_useful);
         self.walked.attempts.push(DialAttempt {
-            host: host.to_owned(),
+            host: host.clone(),
             address,
             manner: target.manner,
             is_reused,

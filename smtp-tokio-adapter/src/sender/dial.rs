@@ -7,6 +7,7 @@ use std::sync::Arc;
 use smtp_proto::client::Envelope;
 use smtp_proto::fallback::Fallback;
 use smtp_proto::route::{Ending, RecipientStatus, Route};
+use smtp_proto::wire::host::HostName;
 use smtp_tls_policy::Host;
 use smtp_tls_policy::tlsrpt::ReportedSession;
 use tokio::net::TcpStream;
@@ -80,7 +81,7 @@ pub(super) struct Dialling<'a, 'j, M> {
     pub(super) outbound: &'a Outbound,
     pub(super) kept: KeptFor<'a>,
     pub(super) target: &'a Arc<Target>,
-    pub(super) host: &'a str,
+    pub(super) host: &'a HostName,
     pub(super) address: SocketAddr,
     /// Further addresses of the host, dialled in the same way if `address` does not answer.
     pub(super) others: &'a [SocketAddr],
@@ -273,7 +274,7 @@ impl<M: Message> Dialling<'_, '_, M> {
     /// The connection's part of each outcome.
     fn asked(&self, decision: &Arc<Decision>, address: SocketAddr) -> RecipientOutcome {
         RecipientOutcome {
-            host: Some(self.host.to_owned()),
+            host: Some(self.host.clone()),
             address: Some(address),
             decision: Some(Arc::clone(decision)),
             ..RecipientOutcome::undialled(RecipientStatus::Delivered)

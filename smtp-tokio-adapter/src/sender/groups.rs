@@ -27,16 +27,17 @@ pub(super) fn domain_of(recipient: &Recipient) -> Option<Host> {
     Host::parse(path.mailbox()?.domain().as_str()).ok()
 }
 
-/// Groups recipients by domain, or by connector where that has a smart host; and the indices of
-/// recipients without a domain.
+/// Groups the recipients of these indices by domain, or by connector where that has a smart host;
+/// and the indices of recipients without a domain.
 pub(super) fn groups<'a>(
     envelope: &Envelope,
+    indices: &[usize],
     connectors: &'a OutboundConnectors,
 ) -> (Vec<Group<'a>>, Vec<usize>) {
     let (mut groups, mut strangers): (Vec<Group<'a>>, _) = (Vec::new(), Vec::new());
     let mut known: BTreeMap<(Option<Host>, &str), usize> = BTreeMap::new();
-    for (index, recipient) in envelope.recipients.iter().enumerate() {
-        let Some(domain) = domain_of(recipient) else {
+    for &index in indices {
+        let Some(domain) = domain_of(&envelope.recipients[index]) else {
             strangers.push(index);
             continue;
         };
@@ -56,6 +57,12 @@ pub(super) fn groups<'a>(
 pub(super) async fn all<F: Future + Unpin>(
     futures: impl ExactSizeIterator<Item = F>,
 ) -> Vec<F::Output> {
+    let mut futures = futures;
+    if futures.len() == 1
+        && let Some(only) = futures.next()
+    {
+        return vec![only.await];
+    }
     let mut waiting = futures.enumerate();
     let mut results: Vec<Option<F::Output>> = (0..waiting.len()).map(|_| None).collect();
     let mut running: Vec<(usize, F)> = waiting.by_ref().take(AT_ONCE).collect();

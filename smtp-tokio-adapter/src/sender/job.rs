@@ -55,10 +55,10 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
     }
 
     /// Where the mail goes.
-    pub(super) async fn course(&self) -> Course {
+    pub(super) async fn course(&self) -> Arc<Course> {
         match &self.known {
-            Some(known) => known.course.clone(),
-            None => self.looked_up().await,
+            Some(known) => Arc::clone(&known.course),
+            None => Arc::new(self.looked_up().await),
         }
     }
 
@@ -93,7 +93,7 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
     }
 
     /// Keeps what was found out for the next deliveries, if the route went well by it.
-    pub(super) fn learn(&self, course: &Course, walked: &Walked) {
+    pub(super) fn learn(&self, course: &Arc<Course>, walked: &Walked) {
         let Some(rules) = self.rules else { return };
         let is_good = |it: &DialAttempt| it.failure.is_none() && it.ending == Ending::Finished;
         let memory = &self.sender.known;
@@ -101,7 +101,7 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
             memory.forget(self.mail.domain);
         } else if self.known.is_none() && !walked.attempts.is_empty() {
             let hosts = std::mem::take(&mut *lock(&self.ready));
-            memory.keep(self.mail.domain, rules, Known::new(self.since, course.clone(), hosts));
+            memory.keep(self.mail.domain, rules, Known::new(self.since, Arc::clone(course), hosts));
         }
     }
 

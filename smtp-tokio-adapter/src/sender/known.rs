@@ -20,7 +20,6 @@ use crate::sender::peers::Peers;
 use crate::sender::pool::PoolLimits;
 
 /// Where the mail of a domain goes.
-#[derive(Clone)]
 pub(super) struct Course {
     pub(super) targets: Targets,
     /// The port of the hosts.
@@ -114,13 +113,17 @@ impl Ready {
 /// What was found out for one delivery, and may serve the next ones.
 pub(super) struct Known {
     since: Instant,
-    pub(super) course: Course,
+    pub(super) course: Arc<Course>,
     /// The hosts whose turn came.
     hosts: Vec<(HostName, Arc<Ready>)>,
 }
 
 impl Known {
-    pub(super) fn new(since: Instant, course: Course, hosts: Vec<(HostName, Arc<Ready>)>) -> Self {
+    pub(super) fn new(
+        since: Instant,
+        course: Arc<Course>,
+        hosts: Vec<(HostName, Arc<Ready>)>,
+    ) -> Self {
         Self { since, course, hosts }
     }
 

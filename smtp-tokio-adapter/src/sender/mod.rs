@@ -97,7 +97,7 @@ use crate::client::{Failure, Outbound};
 use crate::lookups::Lookups;
 use crate::store::Store;
 
-use self::deliver::{refuse, walk};
+use self::deliver::{sendable, walk};
 use self::dial::{KeptFor, Parcel};
 use self::groups::{Group, all, groups};
 use self::job::Job;
@@ -358,19 +358,24 @@ impl<L: Lookups> Sender<L> {
         mut on_outcome: impl FnMut(usize, &RecipientOutcome) + Send,
     ) -> Report {
         let journal = Journal::new(envelope.recipients.len(), &mut on_outcome);
-        let all_indices: Vec<usize> = (0..envelope.recipients.len()).collect();
-        refuse(&self.outbound, envelope, &all_indices, &journal);
+        let indices = sendable(&self.outbound, envelope, &journal);
         let mut report = match self.measured(envelope, message).await {
             Ok(envelope) => {
-                let (groups, strangers) = groups(&envelope, &self.connectors);
+                let (groups, strangers) = groups(&envelope, &indices, &self.connectors);
                 for index in strangers {
                     let status = RecipientStatus::Bounced(NO_SUCH_DOMAIN);
                     journal.settle(index, RecipientOutcome::undialled(status));
                 }
                 let clear_now: BTreeSet<usize> = clear_now.iter().copied().collect();
+                let whole = Whole {
+                    envelope: &envelope,
+                    tls_required_no: message.tls_required_no(),
+                    message,
+                    journal: &journal,
+                };
                 let sending = groups.iter().map(|group| {
                     let is_later = group.indices.iter().all(|index| clear_now.contains(index));
-                    Box::pin(self.send_group(group, is_later, &envelope, message, &journal))
+                    Box::pin(self.send_group(group, is_later, &whole))
                 });
                 all(sending).await
             }
@@ -393,17 +398,20 @@ impl<L: Lookups> Sender<L> {
     /// Not cancel safe, as [`send`](Self::send).
     pub async fn send_mail<M: Message>(&self, mail: &Mail<'_, M>) -> Report {
         let mut tell = |_: usize, _: &RecipientOutcome| {};
-        let indices: Vec<usize> = (0..mail.envelope.recipients.len()).collect();
-        let journal = Journal::new(indices.len(), &mut tell);
+        let journal = Journal::new(mail.envelope.recipients.len(), &mut tell);
         let measured = match stranger(mail) {
             Some(stranger) => Err(stranger),
             None => self.measured(mail.envelope, mail.message).await,
         };
         let walked = match measured {
             Ok(envelope) => {
-                let mail = Mail { envelope: &envelope, ..*mail };
-                let shared = Arc::new(mail.envelope.clone());
-                self.send_part(&mail, None, &shared, &indices, &journal).await
+                let indices = sendable(&self.outbound, &envelope, &journal);
+                let part = part(&envelope, &indices);
+                let mail = Mail { envelope: &part, ..*mail };
+                match indices.is_empty() {
+                    true => Walked::default(),
+                    false => self.send_part(&mail, None, &part, &indices, &journal).await,
+                }
             }
             Err(failure) => {
                 journal.settle_rest(&unsent(failure));
@@ -417,21 +425,25 @@ impl<L: Lookups> Sender<L> {
         &self,
         group: &Group<'_>,
         is_later: bool,
-        envelope: &Envelope,
-        message: &M,
-        journal: &Journal<'_>,
+        whole: &Whole<'_, '_, M>,
     ) -> Walked {
-        let recipients = group.indices.iter().map(|&index| envelope.recipients[index].clone());
-        let part = Arc::new(envelope.with_recipients(recipients.collect()));
+        let part = part(whole.envelope, &group.indices);
         let mut connector = Cow::Borrowed(group.connector);
         if is_later {
             connector.to_mut().yields = connector.yields.on_later_run();
         }
-        let mut mail = Mail::new(&connector, &group.domain, &part, message);
-        mail.credentials = self.credentials.get(&*group.connector.name);
+        let mail = Mail {
+            policy: Policy::Connector(&connector),
+            demands: &[],
+            domain: &group.domain,
+            envelope: &part,
+            tls_required_no: whole.tls_required_no,
+            credentials: self.credentials.get(&*group.connector.name),
+            message: whole.message,
+        };
         // The rules of a later run are other ones.
         let rules = Some(&*group.connector.name).filter(|_| !is_later);
-        self.send_part(&mail, rules, &part, &group.indices, journal).await
+        self.send_part(&mail, rules, &part, &group.indices, whole.journal).await
     }
 
     async fn send_part<M: Message>(
@@ -521,6 +533,21 @@ fn stranger<M>(mail: &Mail<'_, M>) -> Option<Failure> {
     let is_stranger = |recipient| groups::domain_of(recipient).as_ref() != Some(mail.domain);
     let index = mail.envelope.recipients.iter().position(is_stranger)?;
     Some(Failure::OtherDomain { index, domain: mail.domain.clone() })
+}
+
+/// A message with all its recipients.
+struct Whole<'a, 'j, M> {
+    envelope: &'a Envelope,
+    /// What the message says of itself.
+    tls_required_no: bool,
+    message: &'a M,
+    journal: &'a Journal<'j>,
+}
+
+/// The envelope for these of its recipients.
+fn part(envelope: &Envelope, indices: &[usize]) -> Arc<Envelope> {
+    let recipients = indices.iter().map(|&index| envelope.recipients[index].clone());
+    Arc::new(envelope.with_recipients(recipients.collect()))
 }
 
 /// The outcome of recipients whose message cannot be read, or must not be sent.

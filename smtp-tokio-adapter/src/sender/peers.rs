@@ -33,7 +33,7 @@ impl<L: Lookups> Sender<L> {
     pub(super) async fn remember(&self, attempts: &[DialAttempt]) {
         for attempt in attempts {
             if let Some(shown) = &attempt.shown
-                && let Ok(host) = Host::parse(&attempt.host)
+                && let Ok(host) = Host::parse(attempt.host.as_str())
             {
                 self.note_peer(PeerKey::new(host, attempt.address), shown).await;
             }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use smtp_proto::route::{Ending, Manner, RecipientStatus};
+use smtp_proto::wire::host::HostName;
 use smtp_proto::wire::reply::Reply;
 use smtp_tls_policy::inquiry::NotDialled;
 use smtp_tls_policy::tlsrpt::ReportedSession;
@@ -18,7 +19,7 @@ pub struct RecipientOutcome {
     /// Delivered, deferred or bounced.
     pub status: RecipientStatus,
     /// The host that decided, for `Remote-MTA`; none if no host was dialled.
-    pub host: Option<String>,
+    pub host: Option<HostName>,
     /// Its address; none if the host was not dialled.
     pub address: Option<SocketAddr>,
     /// The whole reply that decided, for `Diagnostic-Code`: to RCPT, DATA or the final dot, or to
@@ -72,7 +73,7 @@ fn queue_id<'r>(reply: &'r Reply<'_>) -> Option<&'r str> {
 #[non_exhaustive]
 pub struct DialAttempt {
     /// The host.
-    pub host: String,
+    pub host: HostName,
     /// Its address.
     pub address: SocketAddr,
     /// How it was made.
@@ -105,7 +106,7 @@ pub struct Report {
     /// Each connection, in order.
     pub attempts: Vec<DialAttempt>,
     /// The hosts that were not dialled, in order: the policy refuses the host, or a look-up failed.
-    pub skipped: Vec<(String, NotDialled)>,
+    pub skipped: Vec<(HostName, NotDialled)>,
 }
 
 impl Report {
@@ -126,7 +127,7 @@ impl Report {
 #[derive(Default)]
 pub(super) struct Walked {
     pub(super) attempts: Vec<DialAttempt>,
-    pub(super) skipped: Vec<(String, NotDialled)>,
+    pub(super) skipped: Vec<(HostName, NotDialled)>,
 }
 
 /// Hands out each recipient's outcome the moment it is final, once, and keeps it for the report.
