@@ -83,7 +83,9 @@ impl Software {
 
     /// From the first words of a comment after `by`.
     pub(super) fn in_comment(comment: &[u8]) -> Option<Self> {
-        const NAMES: [(&str, fn(&[u8]) -> Software); 11] = [
+        /// Makes the software of the words after its name.
+        type Make = fn(&[u8]) -> Software;
+        const NAMES: [(&str, Make); 11] = [
             ("smtp-proto", |_| Software::Own),
             ("Postfix", |_| Software::Postfix),
             ("Exim", |rest| Software::Exim(version_after(rest))),
