@@ -278,7 +278,8 @@ fn connectors_of_exchange_are_taken_over() {
       {"Name": "Cloud", "RecipientDomains": ["cloud.example"], "TlsSettings": 1, "Enabled": true}
     ]"#;
     let (toml, status) = import("exchange", json);
-    assert_eq!(status, 0, "{toml}");
+    assert_eq!(status, 3, "{toml}");
+    assert_eq!(other_differences(&toml), [""; 0]);
     for part in [
         "name = \"Internet\"\nnamespaces = [\"*\"]\nposture = \"opportunistic\"",
         "namespaces = [\"bank.example\", \"*.bank.example\"]\nposture = \"secure\"",
@@ -286,6 +287,41 @@ fn connectors_of_exchange_are_taken_over() {
         "namespaces = [\"cloud.example\"]\nposture = \"encrypt\"",
     ] {
         assert!(toml.contains(part), "{part}: {toml}");
+    }
+}
+
+/// What every connector of a server has, and no connector of Exchange Online.
+const NO_STANDARDS: &str = "Exchange Server uses neither DANE nor MTA-STS";
+
+/// All differences but that one.
+fn other_differences(toml: &str) -> Vec<&str> {
+    let comments = toml.lines().filter(|line| line.starts_with('#'));
+    comments.filter(|line| !line.contains(NO_STANDARDS)).collect()
+}
+
+#[test]
+fn connector_of_a_server_says_that_dane_and_mta_sts_are_new() {
+    let any = r#""AddressSpaces": ["SMTP:*;1"]"#;
+    for (fields, is_named) in [
+        (any.to_owned(), true),
+        (format!(r#"{any}, "TlsAuthLevel": "DomainValidation", "RequireTLS": true"#), true),
+        (format!(r#"{any}, "SmtpDaneMode": null, "MtaStsMode": null"#), true),
+        // There is no TLS, or no connector.
+        (format!(r#"{any}, "IgnoreSTARTTLS": true"#), false),
+        (format!(r#"{any}, "Enabled": false"#), false),
+        // Exchange Online.
+        (r#""RecipientDomains": ["*"]"#.to_owned(), false),
+        (format!(r#"{any}, "SmtpDaneMode": "Opportunistic""#), false),
+        (format!(r#"{any}, "MtaStsMode": "None""#), false),
+        (format!(r#"{any}, "TlsSettings": "EncryptionOnly""#), false),
+    ] {
+        let (toml, status) = of_exchange(&fields);
+        assert_eq!(toml.contains(NO_STANDARDS), is_named, "{fields}: {toml}");
+        if is_named {
+            let line = format!("# connector C: {NO_STANDARDS}; here both are used");
+            assert!(toml.starts_with(&line), "{toml}");
+            assert_eq!(status, 3, "{fields}");
+        }
     }
 }
 
@@ -398,7 +434,9 @@ fn connectors_of_exchange_come_in_many_shapes() {
     ] {
         let (toml, status) = of_exchange(&fields);
         assert!(toml.contains(wanted), "{fields}: {toml}");
-        assert_eq!(status, 0, "{fields}: {toml}");
+        assert_eq!(other_differences(&toml), [""; 0], "{fields}");
+        let wanted = if toml.contains(NO_STANDARDS) { 3 } else { 0 };
+        assert_eq!(status, wanted, "{fields}: {toml}");
     }
 }
 
@@ -515,7 +553,7 @@ fn exports_one_after_the_other_are_read_together() {
     let json = r#"{"Name": "a", "AddressSpaces": ["SMTP:*;1"]}
         [{"Name": "b", "RecipientDomains": ["b.example"], "TlsSettings": 3}]"#;
     let (toml, status) = import("exchange", json);
-    assert_eq!((status, toml.matches("[[outbound]]").count()), (0, 2), "{toml}");
+    assert_eq!((status, toml.matches("[[outbound]]").count()), (3, 2), "{toml}");
     assert!(toml.contains("namespaces = [\"b.example\"]\nposture = \"secure\""), "{toml}");
 }
 

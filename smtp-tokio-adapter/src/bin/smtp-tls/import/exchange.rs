@@ -187,6 +187,12 @@ fn rule_of(connector: Object<'_>, name: &str) -> Result<Costly, String> {
     }
     rule.posture = posture(connector, &mut differs)?;
     standards(connector, &mut rule, &mut differs)?;
+    if is_of_a_server(connector) && rule.posture != "none" && !is_left_out {
+        differs(
+            "Exchange Server uses neither DANE nor MTA-STS; here both are used: for the same as \
+             there, set dane = \"off\" and sts = \"off\"",
+        );
+    }
     if let Some(domain) = connector.text("TlsDomain")? {
         // The certificate may have any name below the domain.
         let domain = domain.strip_prefix('*').unwrap_or(&domain).to_lowercase();
@@ -295,6 +301,13 @@ fn standards(
         other => differs(&format!("its MtaStsMode {other} is not known; set sts")),
     }
     Ok(())
+}
+
+/// Whether a server of the organisation's own has this connector, and not Exchange Online.
+fn is_of_a_server(connector: Object<'_>) -> bool {
+    let is_there = |key: &&str| connector.get(key).is_some();
+    let online = ["RecipientDomains", "TlsSettings", "SmtpDaneMode", "MtaStsMode"];
+    connector.get("AddressSpaces").is_some() && !online.iter().any(is_there)
 }
 
 /// The field `smart-host`.
