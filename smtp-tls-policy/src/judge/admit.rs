@@ -166,5 +166,5 @@ fn refusal(code: u16, reason: Reason, defect: Option<Defect>, because: Because) 
         (550, _) => Status::new(5, 7, 1),
         _ => Status::new(5, 7, 0),
     };
-    Refusal { code, status, reason, defect, because }
+    Refusal { code, status, reason, defect: defect.map(Box::new), because }
 }

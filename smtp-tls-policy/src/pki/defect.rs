@@ -22,6 +22,10 @@ pub(crate) enum Place {
     /// The chain as a whole.
     Chain,
     /// No certificate: the TLS session.
+    #[cfg_attr(
+        not(feature = "rustls"),
+        allow(dead_code, reason = "only what judges a TLS session has it")
+    )]
     Session,
 }
 

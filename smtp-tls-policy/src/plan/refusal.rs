@@ -146,12 +146,13 @@ impl fmt::Display for Because {
 
 /// A decision not to go on: what to say to the peer, or to the queue.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{code} {status}: {sentence}; required by {because}", sentence = Clause(*reason, defect.as_ref()))]
+#[error("{code} {status}: {sentence}; required by {because}", sentence = Clause(*reason, defect.as_deref()))]
 pub struct Refusal {
     pub(crate) code: u16,
     pub(crate) status: Status,
     pub(crate) reason: Reason,
-    pub(crate) defect: Option<Defect>,
+    /// Boxed, because a refusal is moved about in errors, and few have one.
+    pub(crate) defect: Option<Box<Defect>>,
     pub(crate) because: Because,
 }
 
@@ -186,7 +187,7 @@ impl Refusal {
 
     /// What is wrong with the certificate, where that is the reason.
     pub fn defect(&self) -> Option<&Defect> {
-        self.defect.as_ref()
+        self.defect.as_deref()
     }
 
     /// The rule that refuses.
