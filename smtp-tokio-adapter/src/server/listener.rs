@@ -1,7 +1,6 @@
 //! The listener: accepts connections, limits their number, and ends them at shutdown.
 
 use std::io;
-#[cfg(feature = "proxy-protocol")]
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
