@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use smtp_proto::client::Envelope;
 use smtp_proto::fallback::Fallback;
-use smtp_proto::route::{Ending, Manner, Next, RecipientStatus, Route};
+use smtp_proto::route::{Ending, LOOKUP_FAILED, Manner, Next, RecipientStatus, Route};
 use smtp_proto::wire::host::HostName;
 use smtp_tls_policy::inquiry::NotDialled;
 use smtp_tls_policy::tlsrpt::ReportedSession;
@@ -70,7 +70,8 @@ pub(super) async fn walk<L: Lookups, M: Message>(
             }
         };
         match job.ready(&host).await {
-            Ok(ready) => walk.dial_host(&host, &ready).await,
+            Ok(Some(ready)) => walk.dial_host(&host, &ready).await,
+            Ok(None) => walk.pass_over_unnamed(&host),
             Err(why) => walk.pass_over(&host, why),
         }
     }
@@ -125,6 +126,16 @@ impl<'a, 'j, M: Message> Walk<'a, 'j, M> {
         }
         tracing::info!(%host, %status, refusal = %why.refusal, "not dialled");
         self.walked.skipped.push((host.clone(), why));
+    }
+
+    /// A host that only the answer for an earlier delivery names. The next run of the queue asks
+    /// again.
+    fn pass_over_unnamed(&mut self, host: &HostName) {
+        for outcome in &mut self.latest {
+            outcome.host.get_or_insert_with(|| host.clone());
+        }
+        tracing::info!(%host, "not dialled: the newest answer of the DNS does not name it");
+        self.route.skip(LOOKUP_FAILED);
     }
 
     /// Dials the addresses of one host, until the route asks for something else.

@@ -131,14 +131,15 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
     }
 
     /// What is known of a host of the route, looked up unless an earlier delivery has done so; or
-    /// why it is not dialled.
-    pub(super) async fn ready(&self, host: &HostName) -> Result<Arc<Ready>, NotDialled> {
+    /// why it is not dialled. None if the newest answer of the DNS no longer names the host.
+    pub(super) async fn ready(&self, host: &HostName) -> Result<Option<Arc<Ready>>, NotDialled> {
         if let Some(ready) = self.known.as_ref().and_then(|known| known.host(host)) {
-            return Ok(Arc::clone(ready));
+            return Ok(Some(Arc::clone(ready)));
         }
-        let ready = Arc::new(self.prepare(host).await?);
+        let Some(ready) = self.prepare(host).await? else { return Ok(None) };
+        let ready = Arc::new(ready);
         lock(&self.ready).push((host.clone(), Arc::clone(&ready)));
-        Ok(ready)
+        Ok(Some(ready))
     }
 
     /// Asks the DNS and the policy host.
@@ -173,8 +174,8 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
         }
     }
 
-    /// Looks up a host, and makes its plan.
-    async fn prepare(&self, name: &HostName) -> Result<Ready, NotDialled> {
+    /// Looks up a host, and makes its plan; none if only an earlier answer names the host.
+    async fn prepare(&self, name: &HostName) -> Result<Option<Ready>, NotDialled> {
         let domain = self.domain().await.as_ref().map_err(Clone::clone)?;
         let host = match (domain.origin(), Domain::parse(name.as_str())) {
             (HostOrigin::Mx, Ok(host)) => Host::Name(host),
@@ -182,11 +183,12 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
                 domain.next_hop().clone()
             }
         };
-        // The rules for a host are made from the answer that names it, and from no other one. A
-        // host that only an earlier answer names is not asked for, and so cannot be reached.
-        let is_named = self.known.is_none() || self.looked_up().await.names(name);
+        // The rules for a host are made from the answer that names it, and from no other one.
+        if self.known.is_some() && !self.looked_up().await.names(name) {
+            return Ok(None);
+        }
         let mut inquiry = HostInquiry::new(domain, &host);
-        while is_named && let Some(ask) = inquiry.ask() {
+        while let Some(ask) = inquiry.ask() {
             let answer = self.answer(ask).await;
             inquiry.answer(answer);
         }
@@ -200,7 +202,7 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
             target.credentials = self.mail.credentials.cloned();
         }
         let peers = self.sender.broken_peers(&target, &addresses, domain.port()).await;
-        Ok(Ready::new(target, addresses, peers, reporting))
+        Ok(Some(Ready::new(target, addresses, peers, reporting)))
     }
 }
 

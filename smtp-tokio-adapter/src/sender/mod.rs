@@ -50,7 +50,7 @@
 //! assert_eq!(report.statuses()[0].to_string(), "deferred: 4.7.5");
 //! assert!(report.attempts.is_empty());
 //! let (host, why) = &report.skipped[0];
-//! assert_eq!(host, "mx.test.example");
+//! assert_eq!(host.as_str(), "mx.test.example");
 //! assert_eq!(why.refusal.reason(), Reason::TlsaLookupFailed);
 //! # Ok(())
 //! # }

@@ -296,68 +296,6 @@ fn messages_of_a_file_are_told_apart_in_each_format() {
     }
 }
 
-/// As the variants mboxcl and mboxcl2 keep a message: the header states the length of the body, in
-/// which no line is quoted.
-fn with_length(fields: &str, body: &str, length: usize) -> String {
-    let fields = fields.replace("\r\n", "\n");
-    format!("{FROM}{fields}Content-Length: {length}\nSubject: hello\n\n{body}")
-}
-
-#[test]
-fn content_length_that_leads_to_the_next_message_is_followed() {
-    let folder = Folder::new();
-    // A message in the body, with all that makes one, and further lines "From ".
-    let body = format!("Hello.\n\n{FROM}{}\nbye\n\nFrom x\nA: b\n", UNKNOWN.replace('\r', ""));
-    let exact = |fields, body: &str| with_length(fields, body, body.len());
-    let both = &["TLS", "clear text"][..];
-    for (contents, wanted) in [
-        (format!("{}\n{}", exact(TLS, &body), exact(CLEAR, "x\n")), both),
-        (format!("{}{}", exact(TLS, &body), exact(CLEAR, &body)), both),
-        (format!("{}\n\n{}\n\n", exact(TLS, &body), exact(CLEAR, &body)), both),
-        (format!("{}\n{}", exact(TLS, &body), exact(CLEAR, &body)), both),
-        (format!("{}\n{}", exact(TLS, &body), exact(CLEAR, "")), both),
-        // The line end after the body is not counted.
-        (format!("{}\n\n{}", exact(TLS, body.trim_end()), exact(CLEAR, "x")), both),
-        // The next message is in another variant.
-        (format!("{}\nFrom y\n{}", exact(TLS, &body), CLEAR.replace('\r', "")), both),
-    ] {
-        assert_eq!(answers(&folder, contents.as_bytes()), wanted, "{contents}");
-        assert_eq!(answers(&folder, &gzip(contents.as_bytes())), wanted, "{contents}");
-    }
-    let body = body.replace('\n', "\r\n");
-    let length = body.len();
-    let first = with_length(TLS, "", length).replace('\n', "\r\n");
-    let second = with_length(CLEAR, "x\n", 3).replace('\n', "\r\n");
-    assert_eq!(answers(&folder, format!("{first}{body}\r\n{second}").as_bytes()), both);
-}
-
-/// A sender can write any length, and programs that change a body leave it as it was.
-#[test]
-fn content_length_that_leads_elsewhere_is_ignored() {
-    let folder = Folder::new();
-    let body = format!("Hello.\n\n{FROM}{}\nbye\n", UNKNOWN.replace('\r', ""));
-    let last = with_length(CLEAR, "x\n", 2);
-    let all = ["TLS", "not known", "clear text"];
-    for length in [0, 1, body.len() - 2, body.len() + 2, 4096, 1 << 40] {
-        let contents = format!("{}\n{last}", with_length(TLS, &body, length));
-        assert_eq!(answers(&folder, contents.as_bytes()), all, "{length}");
-        assert_eq!(answers(&folder, &gzip(contents.as_bytes())), all, "{length}");
-    }
-    let exact = format!("{}\n{last}", with_length(TLS, &body, body.len()));
-    let stated = format!("Content-Length: {}\n", body.len());
-    for other in [
-        String::new(),
-        stated.repeat(2),
-        stated.replace(": ", ": +"),
-        stated.replace('\n', " octets\n"),
-        "Content-Length: 99999999999999999999999\n".to_owned(),
-        "Content-Length:\n".to_owned(),
-    ] {
-        let contents = exact.replace(&stated, &other);
-        assert_eq!(answers(&folder, contents.as_bytes()), all, "{other}");
-    }
-}
-
 #[test]
 fn text_in_utf_16_with_a_byte_order_mark_is_read() {
     let folder = Folder::new();

@@ -91,7 +91,7 @@ impl Mechanism for ScramSha256 {
     fn begin(&self, channel: &Channel, offered: &[&str]) -> Box<dyn Exchange> {
         Box::new(Proof {
             plus: self.plus,
-            offers_plus: offered.contains(&SCRAM_SHA_256_PLUS),
+            offers_plus: offered.iter().any(|name| name.eq_ignore_ascii_case(SCRAM_SHA_256_PLUS)),
             bindings: bindings(channel).to_vec(),
             decoy: Arc::clone(&self.decoy),
             nonces: Arc::clone(&self.nonces),

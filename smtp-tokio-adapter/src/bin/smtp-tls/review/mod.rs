@@ -1,6 +1,5 @@
 //! `review`: what the Received fields of messages say of TLS.
 
-mod ahead;
 mod progress;
 mod source;
 mod summary;

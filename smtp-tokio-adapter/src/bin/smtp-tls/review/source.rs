@@ -9,13 +9,8 @@ use flate2::bufread::MultiGzDecoder;
 use crate::input;
 use crate::status::Failure;
 
-use super::ahead::Ahead;
-
 /// The largest header section that is read. Servers take 32 KiB to 1 MiB.
 const MAX_HEADER: usize = 1 << 20;
-/// The longest body whose `Content-Length` is followed: it is read ahead. The messages after a
-/// longer one are told apart by their lines "From ". Our own choice: servers take less.
-const MAX_BODY: usize = 64 << 20;
 /// The largest file in UTF-16 that is read.
 const MAX_UTF16: usize = 64 << 20;
 /// How deep folders are searched.
@@ -99,11 +94,9 @@ pub(super) enum Reading {
 
 /// One message, or a file of several.
 pub(super) struct Input<'r> {
-    reader: Ahead<Box<dyn BufRead + 'r>>,
+    reader: Box<dyn BufRead + 'r>,
     read: u64,
     format: Format,
-    /// The `Content-Length` of the last header section.
-    body_len: Option<usize>,
     /// The octet that ends a line: LF, or CR in files that have no LF.
     line_end: u8,
 }
@@ -162,8 +155,7 @@ impl<'r> Input<'r> {
         let has_lf = start.contains(&b'\n');
         let is_line_end = |pair: &[u8]| pair[0] == b'\r' && pair[1] != b'\r';
         let line_end = if !has_lf && start.windows(2).any(is_line_end) { b'\r' } else { b'\n' };
-        let reader = Ahead::new(reader);
-        Ok(Self { reader, read: 0, format: Format::NotKnown, body_len: None, line_end })
+        Ok(Self { reader, read: 0, format: Format::NotKnown, line_end })
     }
 
     /// Whether there may be several messages.
@@ -179,16 +171,12 @@ impl<'r> Input<'r> {
     /// Reads the next header section.
     pub(super) fn next(&mut self, header: &mut Vec<u8>) -> io::Result<Reading> {
         header.clear();
-        let body_len = self.body_len.take();
         let is_there = match self.format {
             Format::NotKnown => match self.begin(header)? {
                 Some(reading) => return Ok(reading),
                 None => true,
             },
-            Format::Mbox => {
-                self.skip_stated(body_len)?;
-                self.skip_body(header)?
-            }
+            Format::Mbox => self.skip_body(header)?,
             Format::Mmdf => self.skip_body_of_mmdf(header)?,
             Format::Message => false,
         };
@@ -214,10 +202,7 @@ impl<'r> Input<'r> {
             false if !is_field(header) => {
                 Ok(Reading::Unusable("this is no message: it has no header"))
             }
-            false => {
-                self.body_len = content_length(header);
-                Ok(Reading::Header)
-            }
+            false => Ok(Reading::Header),
         }
     }
 
@@ -280,26 +265,6 @@ impl<'r> Input<'r> {
         Ok(size > 0)
     }
 
-    /// Skips a body whose length the header states, as the variants mboxcl and mboxcl2 have it. The
-    /// header may say anything: it is believed only if the next message, or the end of the file,
-    /// comes exactly there.
-    fn skip_stated(&mut self, body_len: Option<usize>) -> io::Result<()> {
-        let Some(len) = body_len.filter(|len| (1..=MAX_BODY).contains(len)) else {
-            return Ok(());
-        };
-        // After the body there may be two line ends, each of them of two octets.
-        let ahead = self.reader.ahead(len + 4 + b"From ".len())?;
-        let Some((body, rest)) = ahead.split_at_checked(len) else { return Ok(()) };
-        let blank = rest.iter().take(4).take_while(|octet| matches!(octet, b'\r' | b'\n')).count();
-        let is_line = blank > 0 || body.last() == Some(&self.line_end);
-        let rest = &rest[blank..];
-        if rest.is_empty() || is_line && rest.starts_with(b"From ") {
-            self.reader.consume(len);
-            self.read += len as u64;
-        }
-        Ok(())
-    }
-
     /// Skips to the header section of the next message, whose first line may have been read into
     /// `header` then; false if there is none.
     fn skip_body(&mut self, header: &mut Vec<u8>) -> io::Result<bool> {
@@ -351,19 +316,6 @@ impl<'r> Input<'r> {
             }
         }
     }
-}
-
-/// The value of `Content-Length`, if the header has one such field, of digits alone.
-fn content_length(header: &[u8]) -> Option<usize> {
-    const NAME: &[u8] = b"Content-Length:";
-    let lines = header.split(|octet| matches!(octet, b'\r' | b'\n'));
-    let mut values = lines.filter_map(|line| {
-        let (name, value) = line.split_at_checked(NAME.len())?;
-        name.eq_ignore_ascii_case(NAME).then_some(value.trim_ascii())
-    });
-    let (value, None) = (values.next()?, values.next()) else { return None };
-    let is_number = value.iter().all(u8::is_ascii_digit);
-    str::from_utf8(value).ok().filter(|_| is_number)?.parse().ok()
 }
 
 /// Most octets of a line "From " that are looked at.
