@@ -1,4 +1,4 @@
-//! What ends a connection, by the party at fault.
+//! What ends a connection ([`Error`]), and why nothing was sent ([`ApiMisuse`]).
 //!
 //! A 4yz or 5yz reply is an event, never an [`Error`]. Errors are sticky and hold no bytes of the
 //! peer.
@@ -58,9 +58,9 @@ impl Error {
     }
 }
 
-/// The caller called a method that the present state does not allow, or with data that cannot be
-/// sent. Nothing was sent, and the connection is as it was before the call, but for
-/// [`Defect`](Self::Defect).
+/// Why nothing was sent: the present state does not allow the call, its data cannot be sent, or the
+/// server does not offer what it needs. Nothing was sent, and the connection is as it was before
+/// the call, but for [`Defect`](Self::Defect).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ApiMisuse {

@@ -30,7 +30,8 @@ pub enum Ending {
     NoTls {
         /// The answer of [`after`](crate::fallback::after).
         fallback: Fallback,
-        /// 4.7.4 or 4.7.5; kept if no later connection has a better one.
+        /// 4.7.4 or 4.7.5, or 5.7.30 where REQUIRETLS is not offered; kept if no later connection
+        /// has a better one.
         status: EnhancedCode,
     },
 }

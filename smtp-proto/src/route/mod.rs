@@ -214,9 +214,9 @@ impl Route {
         }
     }
 
-    /// Answers [`Next::Prepare`] for a host that requires TLS, or implies it: no ending leads to
-    /// clear text. The addresses are in the order in which to try them; none means that the name
-    /// exists and has no address.
+    /// Answers [`Next::Prepare`] for a host that requires TLS or implies it, or that is dialled in
+    /// clear text from the start: no ending of TLS leads to clear text. The addresses are in the
+    /// order in which to try them; none means that the name exists and has no address.
     pub fn prepared(&mut self, addresses: Vec<IpAddr>) {
         self.prepare(addresses, &[], false);
     }

@@ -69,7 +69,7 @@ impl Targets {
         Self { hosts: Vec::new(), is_by_mx: true, without_hosts: status }
     }
 
-    /// Whether the mail may go to this host.
+    /// Whether this host is one of them, whatever the [`RouteConfig`] leaves out.
     pub fn names(&self, host: &HostName) -> bool {
         self.hosts.iter().any(|(_, name)| name == host)
     }

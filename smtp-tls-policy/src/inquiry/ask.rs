@@ -28,7 +28,7 @@ pub enum Ask<'q> {
     /// The DNSSEC status of the CNAME record of this name alone, without what it leads to (RFC
     /// 7672, section 2.1.3).
     Cname(&'q Domain),
-    /// The TLSA records of this name, `_25._tcp.` and the candidate base domain; a CNAME is
+    /// The TLSA records of this name, such as `_25._tcp.` and the candidate base domain; a CNAME is
     /// followed.
     Tlsa(&'q str),
 }

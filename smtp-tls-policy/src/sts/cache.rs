@@ -96,7 +96,7 @@ impl Cache {
         }
     }
 
-    /// Holds at most this many policies; each one costs at most
+    /// Holds at most this many policies from now on; each one costs at most
     /// [`MAX_POLICY_LEN`](super::MAX_POLICY_LEN) bytes, and some hundred as a rule. Where one must
     /// go, it is one of mode none, then testing, then enforce, and of these the least recently
     /// used; a policy never takes the place of one of a stricter mode.

@@ -9,8 +9,9 @@ use crate::reason::ResultType;
 /// How long a fetch may take, from the look-up of the address to the last byte (RFC 8461, section
 /// 3.3: "a suggested timeout is one minute").
 pub const FETCH_TIMEOUT: Duration = Duration::from_secs(60);
-/// Longest body to read, in bytes; a caller that has read one more stops and reports
-/// [`FetchError::TooLarge`] (RFC 8461, section 3.3).
+/// Longest body to read, in bytes: a caller stops once it has read one more, and
+/// [`PolicyText::from_response`] finds it [too large](FetchError::TooLarge) (RFC 8461, section
+/// 3.3).
 pub const MAX_BODY_LEN: usize = MAX_POLICY_LEN;
 /// The path of the policy on its host (RFC 8461, section 3.2).
 pub const WELL_KNOWN_PATH: &str = "/.well-known/mta-sts.txt";
@@ -70,7 +71,8 @@ pub fn is_text_plain(content_type: &str) -> bool {
 
 /// Why a policy could not be fetched.
 ///
-/// The first four are found by the caller, which makes the connection.
+/// What is wrong with a response, [`PolicyText::from_response`] finds; the rest the caller, which
+/// makes the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {

@@ -144,8 +144,10 @@ pub enum Discovered {
 ///
 /// The caller sees to it (RFC 8461, section 3.3) that the certificate leads to a public root, is
 /// within its dates and has [`Fetch::host`] as a DNS-ID (the common name never counts); that
-/// redirects are not followed and no HTTP cache is used; and that no more than
-/// [`MAX_BODY_LEN`](super::MAX_BODY_LEN) bytes and one are read.
+/// redirects are not followed and no HTTP cache is used; that no more than
+/// [`MAX_BODY_LEN`](super::MAX_BODY_LEN) bytes and one are read; and that the response, whatever
+/// its status, is read by [`PolicyText::from_response`](super::PolicyText::from_response), which
+/// checks status, media type and size.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Fetch {

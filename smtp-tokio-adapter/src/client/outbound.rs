@@ -35,6 +35,9 @@ pub struct Outbound {
 impl Outbound {
     /// `name` is the name in EHLO: a domain that resolves to this host. Certificates are judged by
     /// `trust`, with the algorithms of `provider`. 30 seconds to connect to an address.
+    ///
+    /// A `Trust` that is given by value is this one's alone. Roots and lists that change while the
+    /// program runs, and reach all that judges by them, are an `Arc<LiveTrust>`, given to each.
     pub fn new(
         name: Domain<'static>,
         provider: Arc<CryptoProvider>,

@@ -235,9 +235,9 @@ impl<L: Lookups> Sender<L> {
 
     /// Opens and keeps connections by these limits.
     ///
-    /// By default at most 10 connections serve one next hop, 20 one host and 500 all of them; 100
-    /// idle ones are kept for 15 seconds. With a limit of 0 [idle](PoolLimits::idle) connections
-    /// each delivery opens and closes its own.
+    /// By default at most 10 connections serve one next hop by equal rules, 20 one host and 500 all
+    /// of them; 100 idle ones are kept for 15 seconds. With a limit of 0 [idle](PoolLimits::idle)
+    /// connections each delivery opens and closes its own.
     #[must_use]
     pub fn with_pool(self, limits: PoolLimits) -> Self {
         self.with(|sender| {
@@ -269,7 +269,8 @@ impl<L: Lookups> Sender<L> {
     }
 
     /// Authenticates with these credentials at the smart host of the connector of this name. No
-    /// host that the DNS names is ever shown them.
+    /// host that the DNS names is ever shown them. Without such a connector, or its smart host,
+    /// they are not used.
     #[must_use]
     pub fn with_credentials(self, connector: &str, credentials: Credentials) -> Self {
         self.with(|sender| drop(sender.credentials.insert(connector.into(), credentials)))
@@ -282,7 +283,8 @@ impl<L: Lookups> Sender<L> {
         self.with(|sender| sender.broken = Mutex::new(memory))
     }
 
-    /// Keeps MTA-STS policies in this cache, such as one that holds fewer of them.
+    /// Keeps MTA-STS policies in this cache, such as one that holds fewer of them. Before
+    /// [`with_store`](Self::with_store), which fills it.
     #[must_use]
     pub fn with_policy_cache(self, cache: sts::Cache) -> Self {
         self.with(|sender| sender.policies = Policies::new(cache))
@@ -344,7 +346,9 @@ impl<L: Lookups> Sender<L> {
     ///
     /// `clear_now` are the indices of the recipients whose outcome on an earlier run had
     /// [`clear_next_run`](RecipientOutcome::clear_next_run); none on the first run. Where TLS fails
-    /// again, they get the message in clear text if their connector says `later`.
+    /// again, they get the message in clear text if their connector says `later`. It takes all
+    /// recipients of a domain, or of a smart host: while one of them is not named, TLS is asked of
+    /// all.
     ///
     /// # Cancel safety
     ///

@@ -1,8 +1,9 @@
 //! Domains, mailboxes and the paths of an envelope (RFC 5321, sections 4.1.2 and 4.1.3).
 //!
-//! A value of these types has been checked against the grammar once, so it cannot hold CR, LF, NUL
-//! or anything else that could end a command early. It borrows the text that it was read from, or
-//! owns it: `into_owned` copies the text, `parse` of [`str`] gives an owned value.
+//! A value that was parsed has been checked against the grammar, so it cannot hold CR, LF, NUL or
+//! anything else that could end a command early. A path without a domain can be made by hand: like
+//! every other it is checked again before it is sent. A value borrows the text that it was read
+//! from, or owns it: `into_owned` copies the text, `parse` of [`str`] gives an owned value.
 //!
 //! ```
 //! use smtp_proto::wire::path::{AddressRules, ForwardPath, Mailbox, PathError};
