@@ -3,36 +3,28 @@
 use std::collections::HashSet;
 use std::process::Command;
 
-/// The tests of this package by their last name, as cargo builds them and the test harness lists
-/// them.
+/// The tests of this package by their last name, as cargo and the test harness list them.
 pub(crate) fn tests() -> HashSet<String> {
-    // By the features of the whole workspace, with which all its tests are built: there is nothing
-    // to build again, and the lock is free.
-    let built = output(
-        Command::new(env!("CARGO"))
-            .args(["test", "--workspace", "--all-features", "--tests", "--no-run"])
-            .args(["--offline", "--locked", "--quiet", "--message-format", "json"])
-            .current_dir(env!("CARGO_MANIFEST_DIR")),
-    );
-    let manifest = format!("\"manifest_path\":\"{}/Cargo.toml\"", env!("CARGO_MANIFEST_DIR"));
-    let of_package = built.lines().filter(|line| line.contains(&manifest));
-    let programs = of_package.filter_map(|line| {
-        let (_, rest) = line.split_once("\"executable\":\"")?;
-        rest.split('"').next()
-    });
-    let mut names = HashSet::new();
-    for program in programs {
-        let listed = output(Command::new(program).args(["--list", "--format", "terse"]));
-        let tests = listed.lines().filter_map(|line| line.strip_suffix(": test"));
-        names.extend(tests.map(|name| name.rsplit("::").next().unwrap_or(name).to_owned()));
-    }
-    names
-}
-
-fn output(command: &mut Command) -> String {
-    let output = command.output().unwrap();
+    // The test itself was built by the same command, so there is nothing to build, and the lock is
+    // free.
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "test",
+            "--package",
+            env!("CARGO_PKG_NAME"),
+            "--tests",
+            "--offline",
+            "--locked",
+            "--quiet",
+        ])
+        .args(["--", "--list", "--format", "terse"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    let listed = String::from_utf8(output.stdout).unwrap();
+    let names = listed.lines().filter_map(|line| line.strip_suffix(": test"));
+    names.map(|name| name.rsplit("::").next().unwrap_or(name).to_owned()).collect()
 }
 
 /// The names after one label of the last column.
