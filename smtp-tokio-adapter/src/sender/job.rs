@@ -185,6 +185,8 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
         };
         // The rules for a host are made from the answer that names it, and from no other one.
         if self.known.is_some() && !self.looked_up().await.names(name) {
+            // What is known is of another answer.
+            self.sender.known.forget(self.mail.domain);
             return Ok(None);
         }
         let mut inquiry = HostInquiry::new(domain, &host);

@@ -106,6 +106,8 @@ pub struct Report {
     /// Each connection, in order.
     pub attempts: Vec<DialAttempt>,
     /// The hosts that were not dialled, in order: the policy refuses the host, or a look-up failed.
+    /// A host that only the answer for an earlier delivery names is not among them: its recipients
+    /// are deferred with 4.4.3.
     pub skipped: Vec<(HostName, NotDialled)>,
 }
 
