@@ -78,13 +78,15 @@ impl RedisStore {
 
     /// Runs a command on the connection, or on a new one.
     async fn run<T: FromRedisValue>(&self, command: Cmd) -> Result<T, StoreError> {
-        self.answer(command).await?.map_err(|error| StoreError::Server(error.to_string()))
+        let answer =
+            self.answer(|mut connection| async move { command.query_async(&mut connection).await });
+        answer.await?.map_err(|error| StoreError::Server(error.to_string()))
     }
 
-    /// What the server answers to a command, which may be an error about it alone.
-    async fn answer<T: FromRedisValue>(
+    /// What the server answers to commands, which may be an error about them alone.
+    async fn answer<T, F: Future<Output = Result<T, RedisError>>>(
         &self,
-        command: Cmd,
+        ask: impl FnOnce(MultiplexedConnection) -> F,
     ) -> Result<Result<T, RedisError>, StoreError> {
         let open = match &*self.link() {
             Link::Away(until) if Instant::now() < *until => return Err(StoreError::Away),
@@ -92,7 +94,7 @@ impl RedisStore {
             Link::None | Link::Away(_) => None,
         };
         let answer = tokio::time::timeout(self.time_limit, async {
-            let mut connection = match open {
+            let connection = match open {
                 Some(connection) => connection,
                 None => {
                     let connected = self.client.get_multiplexed_async_connection().await;
@@ -101,7 +103,7 @@ impl RedisStore {
                     connection
                 }
             };
-            command.query_async::<T>(&mut connection).await.map_err(|error| {
+            ask(connection).await.map_err(|error| {
                 let is_lost = error.is_io_error()
                     || error.is_timeout()
                     || error.is_connection_dropped()
@@ -132,8 +134,16 @@ impl RedisStore {
 
 impl Store for RedisStore {
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        match self.answer::<Option<Vec<u8>>>(self.command("GET", key)).await? {
-            Ok(value) => Ok(value.filter(|value| value.len() <= MAX_VALUE_LEN)),
+        // GET would bring a value of any length. For an absent one, GETRANGE answers an empty one.
+        let mut commands = redis::pipe();
+        let mut range = self.command("GETRANGE", key);
+        range.arg(0).arg(MAX_VALUE_LEN);
+        commands.add_command(self.command("EXISTS", key)).add_command(range);
+        let answer = self.answer(|mut connection| async move {
+            commands.query_async::<(bool, Vec<u8>)>(&mut connection).await
+        });
+        match answer.await? {
+            Ok((exists, value)) => Ok((exists && value.len() <= MAX_VALUE_LEN).then_some(value)),
             Err(error) if error.code() == Some(WRONG_TYPE) => {
                 if self.alien.is_first(key) {
                     tracing::warn!(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use smtp_tokio_adapter::store::{RedisStore, Store, StoreError};
+use smtp_tokio_adapter::store::{MAX_VALUE_LEN, RedisStore, Store, StoreError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -96,4 +96,40 @@ async fn value_that_is_no_string_is_absent_and_spoils_no_other_record() {
     assert!(!store.put_new("sts/alien", b"claim", HOUR).await.unwrap());
     store.put("sts/alien", b"anew", HOUR).await.unwrap();
     assert_eq!(store.get("sts/alien").await.unwrap().as_deref(), Some(&b"anew"[..]));
+}
+
+/// What the server sent to its clients so far, in octets.
+async fn sent_by_server(console: &mut TcpStream) -> u64 {
+    console.write_all(b"INFO stats\r\n").await.unwrap();
+    let mut said = String::new();
+    let sent = loop {
+        let mut octets = [0; 4096];
+        let count = console.read(&mut octets).await.unwrap();
+        assert_ne!(count, 0);
+        said.push_str(std::str::from_utf8(&octets[..count]).unwrap());
+        let sent =
+            said.split_once("total_net_output_bytes:").and_then(|(_, it)| it.split_once('\r'));
+        if let Some((sent, _)) = sent.filter(|_| said.ends_with("\r\n")) {
+            break sent;
+        }
+    };
+    sent.parse().unwrap()
+}
+
+#[tokio::test]
+async fn value_of_any_length_costs_no_more_than_the_longest_record() {
+    let Some(redis) = Redis::start(None).await else { return };
+    let store = redis_store(&redis);
+    let longest = vec![b'x'; MAX_VALUE_LEN];
+    store.put("longest", &longest, HOUR).await.unwrap();
+    assert_eq!(store.get("longest").await.unwrap(), Some(longest));
+    let mut console = TcpStream::connect(("127.0.0.1", redis.port)).await.unwrap();
+    console.write_all(b"SETRANGE smtp:huge 99999999 x\r\n").await.unwrap();
+    let mut length = [0; 12];
+    console.read_exact(&mut length).await.unwrap();
+    assert_eq!(&length, b":100000000\r\n");
+    let before = sent_by_server(&mut console).await;
+    assert_eq!(store.get("huge").await.unwrap(), None);
+    let cost = sent_by_server(&mut console).await - before;
+    assert!(cost < 2 * MAX_VALUE_LEN as u64, "{cost}");
 }
