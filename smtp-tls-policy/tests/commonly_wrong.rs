@@ -2,6 +2,8 @@
 //! exist, and here are those that have no other place.
 
 mod common;
+#[path = "../../smtp-proto/tests/common/listed.rs"]
+mod listed;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -18,34 +20,10 @@ use smtp_tls_policy::rules::{
 };
 use smtp_tls_policy::{Domain, Host, Namespace, Reason, pki_types, sts, tlsrpt};
 
-/// The names of all tests below a folder: functions under an attribute `test`.
-fn tests_below(folder: &Path, names: &mut HashSet<String>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            tests_below(&path, names);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let text = std::fs::read_to_string(path).unwrap();
-            let lines: Vec<&str> = text.lines().map(str::trim).collect();
-            for pair in lines.windows(2) {
-                let attribute =
-                    pair[0].starts_with("#[test]") || pair[0].starts_with("#[tokio::test");
-                let name = pair[1].strip_prefix("async ").unwrap_or(pair[1]).strip_prefix("fn ");
-                names.extend(
-                    name.filter(|_| attribute)
-                        .and_then(|name| name.split('(').next())
-                        .map(str::to_owned),
-                );
-            }
-        }
-    }
-}
-
 #[test]
 fn every_line_is_held_by_a_test() {
     let table = include_str!("golden/commonly-wrong.md");
     let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
-    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut known = HashMap::new();
     for (row, number) in rows.iter().zip(1..) {
         let [line, _, tests] =
@@ -58,13 +36,7 @@ fn every_line_is_held_by_a_test() {
         assert!(!tests.is_empty(), "{row}");
         for test in tests {
             let (package, name) = test.split_once("::").unwrap_or_else(|| panic!("{test}"));
-            let names = known.entry(package).or_insert_with(|| {
-                let mut names = HashSet::new();
-                for folder in ["src", "tests"] {
-                    tests_below(&crates.join(package).join(folder), &mut names);
-                }
-                names
-            });
+            let names = known.entry(package).or_insert_with(|| listed::tests(package));
             assert!(names.contains(name), "no test {test}");
         }
     }
@@ -80,15 +52,8 @@ fn pages_name_tests_that_exist() {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut known = HashSet::new();
     for package in ["smtp-proto", "smtp-tls-policy", "smtp-tokio-adapter"] {
-        for folder in ["src", "tests"] {
-            tests_below(&crates.join(package).join(folder), &mut known);
-        }
+        known.extend(listed::tests(package));
     }
-    let conversations = std::fs::read_dir(crates.join("smtp-proto/tests/conversations")).unwrap();
-    known.extend(
-        conversations
-            .map(|file| file.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned()),
-    );
     let mut missing = Vec::new();
     for page in PAGES {
         let text = std::fs::read_to_string(crates.join(page)).unwrap();
