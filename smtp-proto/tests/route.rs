@@ -45,8 +45,8 @@ fn config_with(set: impl FnOnce(&mut RouteConfig)) -> RouteConfig {
 
 /// Answers for a host with these addresses, to which clear text may follow.
 fn prepare(route: &mut Route, addresses: &[&str]) {
-    let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
-    route.prepared_opportunistic(addresses, &[]);
+    let addresses: Vec<IpAddr> = addresses.iter().map(|address| address.parse().unwrap()).collect();
+    route.prepared_opportunistic(&addresses, &[]);
 }
 
 /// The host that is asked for.
@@ -288,7 +288,7 @@ fn plain_hello_comes_once_at_each_address_and_before_clear_text() {
     );
     // Where clear text is not allowed the plain hello still is.
     let mut route = Route::new(targets(vec![mx(0, "a.example")]), 1, &config());
-    route.prepared(vec!["192.0.2.1".parse().unwrap()]);
+    route.prepared(&["192.0.2.1".parse().unwrap()]);
     let walked = walk(route, &[PLAIN_HELLO, CLEAR]);
     assert_eq!(walked, ["1 first", "1 plain hello", "deferred: 4.7.5"]);
 }
@@ -609,10 +609,10 @@ proptest! {
                 Next::Prepare { .. } => {
                     prepares += 1;
                     prop_assert!(prepares <= hosts);
-                    let addresses = (0..addresses[prepares - 1]).map(|n| IpAddr::from([192, 0, 2, n as u8])).collect();
+                    let addresses: Vec<_> = (0..addresses[prepares - 1]).map(|n| IpAddr::from([192, 0, 2, n as u8])).collect();
                     match may_retry_in_clear {
-                        true => route.prepared_opportunistic(addresses, &[]),
-                        false => route.prepared(addresses),
+                        true => route.prepared_opportunistic(&addresses, &[]),
+                        false => route.prepared(&addresses),
                     }
                     (granted, hello) = (Vec::new(), None);
                 }
@@ -671,7 +671,7 @@ fn no_ending_leads_to_clear_text_unless_the_host_allows_it() {
         for tls_at_each_address in [false, true] {
             let config = config_with(|it| it.tls_at_each_address = tls_at_each_address);
             let mut route = Route::new(targets(vec![mx(0, "a.example")]), 1, &config);
-            route.prepared(vec![[192, 0, 2, 1].into(), [192, 0, 2, 2].into()]);
+            route.prepared(&[[192, 0, 2, 1].into(), [192, 0, 2, 2].into()]);
             while let Next::Dial { manner, .. } = route.next() {
                 assert_ne!(manner, Manner::ClearText, "{fallback:?}");
                 route.ended(Ending::NoTls { fallback, status: TLS });

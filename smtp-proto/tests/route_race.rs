@@ -1,6 +1,6 @@
 //! Addresses of one host that a driver races (RFC 8305).
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use smtp_proto::fallback::Fallback;
 use smtp_proto::route::{Ending, Manner, Next, RecipientStatus, Route, RouteConfig, Targets};
@@ -17,7 +17,8 @@ fn route(addresses: u8, dials: usize) -> Route {
     let mut config = RouteConfig::default();
     config.dials = dials;
     let mut route = Route::new(targets, 1, &config);
-    route.prepared_opportunistic((1..=addresses).map(|it| address(it).ip()).collect(), &[]);
+    let addresses: Vec<IpAddr> = (1..=addresses).map(|it| address(it).ip()).collect();
+    route.prepared_opportunistic(&addresses, &[]);
     route
 }
 
@@ -63,7 +64,7 @@ fn race_without_a_connection_leads_to_the_next_host() {
     route.raced(&[address(1), address(3)], address(2));
     route.ended(Ending::Unreachable);
     assert!(matches!(route.next(), Next::Prepare { host } if host.as_str() == "b.example"));
-    route.prepared(Vec::new());
+    route.prepared(&[]);
     let Next::Done { statuses, .. } = route.next() else { panic!() };
     // The second host has no address, and the first one may answer later.
     let [RecipientStatus::Deferred(_)] = statuses else { panic!("{statuses:?}") };
@@ -154,7 +155,7 @@ fn connection_in_clear_text_has_no_rivals() {
 fn host(addresses: &[u8], without_tls: &[u8], config: &RouteConfig) -> Route {
     let mut route = Route::new(Targets::host("a.example"), 1, config);
     let ips = |all: &[u8]| all.iter().map(|it| address(*it).ip()).collect::<Vec<_>>();
-    route.prepared_opportunistic(ips(addresses), &ips(without_tls));
+    route.prepared_opportunistic(&ips(addresses), &ips(without_tls));
     route
 }
 
@@ -198,7 +199,7 @@ fn addresses_without_tls_come_last_and_clear_text_does_not_wait_for_them() {
     assert_eq!(without_starttls(route), last);
     // Where TLS is required there is no clear text to wait.
     let mut route = Route::new(Targets::host("a.example"), 1, &config);
-    route.prepared(vec![address(1).ip(), address(2).ip()]);
+    route.prepared(&[address(1).ip(), address(2).ip()]);
     let Next::Dial { address: first, tls_elsewhere, .. } = route.next() else { panic!() };
     assert_eq!((first, tls_elsewhere), (address(1), false));
 }

@@ -59,14 +59,14 @@ impl Turn {
 impl Dials {
     /// A first try of each address; those of `without_tls` come last.
     pub(super) fn new(
-        addresses: Vec<IpAddr>,
+        addresses: &[IpAddr],
         without_tls: &[IpAddr],
         may_retry_in_clear: bool,
     ) -> Self {
-        let (last, first): (Vec<_>, Vec<_>) =
-            addresses.into_iter().partition(|it| without_tls.contains(it));
-        let first = first.into_iter().map(|it| (it, Turn::First));
-        let queue = first.chain(last.into_iter().map(|it| (it, Turn::FirstWithoutTls))).collect();
+        let mut queue = VecDeque::with_capacity(addresses.len());
+        let is_last = |it: &&IpAddr| without_tls.contains(it);
+        queue.extend(addresses.iter().filter(|it| !is_last(it)).map(|&it| (it, Turn::First)));
+        queue.extend(addresses.iter().filter(is_last).map(|&it| (it, Turn::FirstWithoutTls)));
         Self { queue, may_retry_in_clear }
     }
 

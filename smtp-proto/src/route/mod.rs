@@ -19,7 +19,7 @@
 //! let mut route = Route::new(targets, 1, &RouteConfig::default());
 //! assert!(matches!(route.next(), Next::Prepare { host } if host.as_str() == "mx.test.example"));
 //!
-//! route.prepared_opportunistic(vec!["192.0.2.1".parse()?], &[]);
+//! route.prepared_opportunistic(&["192.0.2.1".parse()?], &[]);
 //! assert!(matches!(route.next(), Next::Dial { manner: Manner::AsPlanned, .. }));
 //! // The certificate was not acceptable, and the rules allow clear text then.
 //! let status = EnhancedCode::new(4, 7, 5);
@@ -217,7 +217,7 @@ impl Route {
     /// Answers [`Next::Prepare`] for a host that requires TLS or implies it, or that is dialled in
     /// clear text from the start: no ending of TLS leads to clear text. The addresses are in the
     /// order in which to try them; none means that the name exists and has no address.
-    pub fn prepared(&mut self, addresses: Vec<IpAddr>) {
+    pub fn prepared(&mut self, addresses: &[IpAddr]) {
         self.prepare(addresses, &[], false);
     }
 
@@ -225,12 +225,12 @@ impl Route {
     /// whose TLS failed. `without_tls` are addresses at which TLS is not expected, because there
     /// was none a short while ago: they are dialled after the others, and clear text does not wait
     /// for them.
-    pub fn prepared_opportunistic(&mut self, addresses: Vec<IpAddr>, without_tls: &[IpAddr]) {
+    pub fn prepared_opportunistic(&mut self, addresses: &[IpAddr], without_tls: &[IpAddr]) {
         let last = if self.tls_at_each_address { without_tls } else { &[] };
         self.prepare(addresses, last, true);
     }
 
-    fn prepare(&mut self, addresses: Vec<IpAddr>, last: &[IpAddr], may_retry_in_clear: bool) {
+    fn prepare(&mut self, addresses: &[IpAddr], last: &[IpAddr], may_retry_in_clear: bool) {
         let Some(Current { dials: dials @ None, .. }) = &mut self.host else { return };
         if addresses.is_empty() {
             return self.skip(NO_ADDRESS);

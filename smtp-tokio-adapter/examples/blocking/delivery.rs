@@ -45,7 +45,7 @@ impl Mail {
                 Next::Prepare { host } => {
                     let host = Host::parse(host.as_str())?;
                     match HostInquiry::new(&facts, &host).resolve(answer) {
-                        Ok(it) => route.prepared(found.insert(it).addresses.clone()),
+                        Ok(it) => route.prepared(&found.insert(it).addresses),
                         Err(refused) => {
                             let it = refused.refusal.status();
                             route.skip(EnhancedCode::new(it.class, it.subject, it.detail));

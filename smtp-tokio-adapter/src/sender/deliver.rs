@@ -140,7 +140,7 @@ impl<'a, 'j, M: Message> Walk<'a, 'j, M> {
 
     /// Dials the addresses of one host, until the route asks for something else.
     async fn dial_host(&mut self, host: &HostName, ready: &Ready) {
-        let addresses = ready.addresses.clone();
+        let addresses = &ready.addresses;
         match ready.may_retry_in_clear() {
             true => self.route.prepared_opportunistic(addresses, &ready.without_tls),
             false => self.route.prepared(addresses),
@@ -291,7 +291,7 @@ impl AtHost {
             return;
         }
         route.ended(dialled.ending);
-        if manner != Manner::ClearText {
+        if manner != Manner::ClearText && matches!(dialled.ending, Ending::NoTls { .. }) {
             self.given_up.push((dialled.address, Arc::clone(&dialled.decision)));
         }
     }

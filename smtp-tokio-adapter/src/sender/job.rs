@@ -58,7 +58,9 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
     pub(super) async fn course(&self) -> Arc<Course> {
         match &self.known {
             Some(known) => Arc::clone(&known.course),
-            None => Arc::new(self.looked_up().await),
+            // Boxed, as all that a delivery to a known domain does without: few deliveries need its
+            // memory, and for a short time.
+            None => Arc::new(Box::pin(self.looked_up()).await),
         }
     }
 
@@ -136,7 +138,7 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
         if let Some(ready) = self.known.as_ref().and_then(|known| known.host(host)) {
             return Ok(Some(Arc::clone(ready)));
         }
-        let Some(ready) = self.prepare(host).await? else { return Ok(None) };
+        let Some(ready) = Box::pin(self.prepare(host)).await? else { return Ok(None) };
         let ready = Arc::new(ready);
         lock(&self.ready).push((host.clone(), Arc::clone(&ready)));
         Ok(Some(ready))

@@ -363,7 +363,7 @@ impl<L: Lookups> Sender<L> {
     ) -> Report {
         let journal = Journal::new(envelope.recipients.len(), &mut on_outcome);
         let indices = sendable(&self.outbound, envelope, &journal);
-        let mut report = match self.measured(envelope, message).await {
+        let walked = match self.measured(envelope, message).await {
             Ok(envelope) => {
                 let (groups, strangers) = groups(&envelope, &indices, &self.connectors);
                 for index in strangers {
@@ -377,18 +377,19 @@ impl<L: Lookups> Sender<L> {
                     message,
                     journal: &journal,
                 };
-                let sending = groups.iter().map(|group| {
-                    let is_later = group.indices.iter().all(|index| clear_now.contains(index));
-                    Box::pin(self.send_group(group, is_later, &whole))
-                });
-                all(sending).await
+                let send = |group| self.send_group(group, &clear_now, &whole);
+                match &groups[..] {
+                    // As most messages have it.
+                    [group] => vec![send(group).await],
+                    groups => all(groups.iter().map(|group| Box::pin(send(group)))).await,
+                }
             }
             Err(failure) => {
                 journal.settle_rest(&unsent(failure));
                 Vec::new()
             }
         };
-        self.report(journal, &mut report)
+        self.report(journal, walked)
     }
 
     /// Sends one message to the recipients of one domain, under the connector of the mail. The
@@ -422,15 +423,16 @@ impl<L: Lookups> Sender<L> {
                 Walked::default()
             }
         };
-        self.report(journal, &mut [walked])
+        self.report(journal, vec![walked])
     }
 
     async fn send_group<M: Message>(
         &self,
         group: &Group<'_>,
-        is_later: bool,
+        clear_now: &BTreeSet<usize>,
         whole: &Whole<'_, '_, M>,
     ) -> Walked {
+        let is_later = group.indices.iter().all(|index| clear_now.contains(index));
         let part = part(whole.envelope, &group.indices);
         let mut connector = Cow::Borrowed(group.connector);
         if is_later {
@@ -473,17 +475,15 @@ impl<L: Lookups> Sender<L> {
         walked
     }
 
-    fn report(&self, journal: Journal<'_>, walked: &mut [Walked]) -> Report {
-        let mut report = Report {
-            recipients: journal.finish(RecipientStatus::Deferred(LOCAL)),
-            attempts: Vec::new(),
-            skipped: Vec::new(),
-        };
-        for part in walked {
-            report.attempts.append(&mut part.attempts);
-            report.skipped.append(&mut part.skipped);
+    fn report(&self, journal: Journal<'_>, walked: Vec<Walked>) -> Report {
+        let mut parts = walked.into_iter();
+        let mut all = parts.next().unwrap_or_default();
+        for mut part in parts {
+            all.attempts.append(&mut part.attempts);
+            all.skipped.append(&mut part.skipped);
         }
-        report
+        let recipients = journal.finish(RecipientStatus::Deferred(LOCAL));
+        Report { recipients, attempts: all.attempts, skipped: all.skipped }
     }
 
     /// The envelope with the size of the message and what its body needs, if it does not say so.

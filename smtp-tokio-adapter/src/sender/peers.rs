@@ -35,7 +35,7 @@ impl<L: Lookups> Sender<L> {
             if let Some(shown) = &attempt.shown
                 && let Ok(host) = Host::parse(attempt.host.as_str())
             {
-                self.note_peer(PeerKey::new(host, attempt.address), shown).await;
+                Box::pin(self.note_peer(PeerKey::new(host, attempt.address), shown)).await;
             }
         }
     }

@@ -214,7 +214,7 @@ impl Drop for Reaping {
     }
 }
 
-/// Closes connections whose time is over, until none is idle.
+/// Closes connections whose time is over, until none is open.
 async fn reap(mut reaping: Reaping) {
     loop {
         let Some(shared) = reaping.shared.upgrade() else { return };

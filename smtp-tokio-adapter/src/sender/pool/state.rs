@@ -17,6 +17,9 @@ use crate::metering::PoolCounts;
 
 /// How long a connection may be idle without a limit.
 const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// The shortest pause before a pool without idle connections is looked at again. As a rule the idle
+/// time is longer, and is the pause.
+const MIN_PAUSE: Duration = Duration::from_secs(1);
 
 /// What may change while a connection is kept. One that was opened on other terms is not reused.
 #[derive(Clone, Debug)]
@@ -223,14 +226,19 @@ impl<C, W> State<C, W> {
         grants
     }
 
-    /// Closes the connections whose time is over, and says when the next one's is.
+    /// Closes the connections whose time is over. Says when to look again; none if none is open.
+    ///
+    /// A busy pool often has none that is idle, and soon has one again.
     pub(super) fn expire(&mut self, now: Instant) -> Option<Instant> {
         let over = self.idle.iter().filter(|(_, idle)| idle.until <= now);
         let over: Vec<u64> = over.map(|(&number, _)| number).collect();
         for number in over {
             self.evict(number);
         }
-        self.idle.values().map(|idle| idle.until).min()
+        let later =
+            || now.checked_add(self.limits.idle_time.max(MIN_PAUSE)).unwrap_or(now + A_YEAR);
+        let next = self.idle.values().map(|idle| idle.until).min();
+        (self.open > 0).then(|| next.unwrap_or_else(later))
     }
 
     /// Closes every idle connection, and keeps none from now on.
@@ -551,6 +559,23 @@ mod tests {
         assert!(state.give_back(&key, Some(kept(7)), now).is_empty());
         assert!(state.expire(now + Duration::from_secs(3600)).is_some());
         assert!(matches!(state.ask(&key, now, || ()), Answer::Turn(Some(_))));
+    }
+
+    /// Otherwise a busy pool would begin to look anew after almost each message.
+    #[test]
+    fn pool_is_looked_after_while_a_connection_is_open() {
+        let limits = PoolLimits { idle_time: Duration::from_secs(30), ..PoolLimits::default() };
+        let (mut state, now) = (State::<u32, ()>::new(limits), Instant::now());
+        let key = key("a.example", "mx.example");
+        let after = |seconds| now + Duration::from_secs(seconds);
+        assert!(matches!(state.ask(&key, now, || ()), Answer::Turn(None)));
+        // In use: the next one that becomes idle has 30 seconds.
+        assert_eq!(state.expire(now), Some(after(30)));
+        assert!(state.give_back(&key, Some(kept(7)), after(10)).is_empty());
+        assert_eq!(state.expire(after(30)), Some(after(40)));
+        assert!(state.leaving.is_empty());
+        assert_eq!(state.expire(after(40)), None);
+        assert_eq!(state.leaving, [7]);
     }
 
     /// 1,000 domains over 100 hosts, each with three deliveries, and ten connections in all.
