@@ -64,8 +64,8 @@ impl Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ApiMisuse {
-    /// No [`Ready`](crate::client::ClientEvent::Ready) yet, or the last transaction has not
-    /// finished, or the end is near.
+    /// The client has not reported [`Ready`](crate::client::ClientEvent::Ready) yet, a transaction
+    /// or a command is under way, or the conversation is ending: after QUIT, 421 or an error.
     #[error("no transaction can start now")]
     NotReady,
     /// RFC 4954, section 4: a connection that is authenticated takes no further AUTH.

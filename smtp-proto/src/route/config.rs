@@ -2,7 +2,7 @@
 
 use crate::wire::host::HostName;
 
-/// The port of SMTP (RFC 5321, section 4.5.4.2); the clear retry goes to the port that was dialled.
+/// The port of SMTP (RFC 5321, section 4.5.4.2).
 pub const SMTP_PORT: u16 = 25;
 
 /// How a route is walked.

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-/// How often a policy is fetched again although its id is the same (RFC 8461, section 3.3: "a
-/// suggested refresh frequency is once per day"). One that lives less than two days is refreshed in
-/// the middle of its life: "before they expire"; one that lives less than twice [`REFRESH_RETRY`]
-/// is not, so that a short life costs no more fetches than deliveries.
+/// How often a policy is fetched again although its id is the same: once a day, as RFC 8461,
+/// section 3.3 suggests.
+///
+/// A policy must be fetched again before it expires. So one that lives less than two days is
+/// fetched again in the middle of its life. One that lives less than twice [`REFRESH_RETRY`] is
+/// not: it would cost more fetches than deliveries.
 pub const REFRESH_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long after a failed fetch the same version of a policy is left alone (RFC 8461, section 3.3:
 /// "five minutes or longer per version ID").

@@ -148,7 +148,8 @@ pub struct Sender<L> {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Mail<'a, M> {
-    /// The connector that serves the domain, or that it could not be looked up.
+    /// The connector that serves the domain; [`Policy::Unavailable`], which defers the mail, if the
+    /// caller could not find out which one that is.
     pub policy: Policy<'a>,
     /// Further demands on the connection.
     pub demands: &'a [Demand],
@@ -276,8 +277,8 @@ impl<L: Lookups> Sender<L> {
         self.with(|sender| drop(sender.credentials.insert(connector.into(), credentials)))
     }
 
-    /// Remembers broken peers for another time, or fewer of them: [`BrokenPeers::new`]. With a
-    /// limit of 0, none.
+    /// Sets how long peers are remembered whose TLS broke, and how many of them:
+    /// [`BrokenPeers::new`]. With a limit of 0, none is. What was remembered so far is forgotten.
     #[must_use]
     pub fn with_memory(self, memory: BrokenPeers) -> Self {
         self.with(|sender| sender.broken = Mutex::new(memory))
