@@ -1,9 +1,12 @@
 //! The table of `CONFORMANCE.md` names tests that exist.
 
+#[path = "common/labelled.rs"]
+mod labelled;
 #[path = "common/listed.rs"]
 mod listed;
 
-use listed::{named, tests};
+use labelled::named;
+use listed::tests;
 use smtp_proto::wire::capabilities::Extension;
 
 #[test]

@@ -1,9 +1,12 @@
 //! The table of `CONFORMANCE.md` names tests of this package that exist.
 
+#[path = "../../smtp-proto/tests/common/labelled.rs"]
+mod labelled;
 #[path = "../../smtp-proto/tests/common/listed.rs"]
 mod listed;
 
-use listed::{named, tests};
+use labelled::named;
+use listed::tests;
 
 #[test]
 fn the_tests_of_the_table_exist() {

@@ -1,4 +1,4 @@
-//! The tests that a table names, and those that there are.
+//! The tests that there are.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -41,12 +41,4 @@ fn below(folder: &Path, names: &mut HashSet<String>) {
             }
         }
     }
-}
-
-/// The names after one label of the last column.
-#[allow(dead_code, reason = "not every table has labels")]
-pub(crate) fn named<'r>(row: &'r str, label: &str) -> Vec<&'r str> {
-    let tests = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
-    let part = tests.split("; ").find_map(|part| part.strip_prefix(label)?.strip_prefix(": "));
-    part.map_or_else(Vec::new, |part| part.split('`').skip(1).step_by(2).collect())
 }

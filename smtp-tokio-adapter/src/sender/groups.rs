@@ -21,19 +21,6 @@ pub(super) struct Group<'a> {
     pub(super) indices: Vec<usize>,
 }
 
-impl<'a> Group<'a> {
-    /// What its recipients have in common: the connector, and without a smart host the domain.
-    fn key(&self) -> (Option<Host>, &'a str) {
-        let own = Some(self.domain.clone()).filter(|_| self.connector.smart_host.is_none());
-        (own, &*self.connector.name)
-    }
-
-    fn takes(&self, domain: &Host, connector: &OutboundConnector) -> bool {
-        self.connector.name == connector.name
-            && (connector.smart_host.is_some() || self.domain == *domain)
-    }
-}
-
 /// The domain of a recipient; none for `<Postmaster>` and for what is no name of the DNS.
 pub(super) fn domain_of(recipient: &Recipient) -> Option<Host> {
     let path = &recipient.path;
@@ -48,27 +35,19 @@ pub(super) fn groups<'a>(
     connectors: &'a OutboundConnectors,
 ) -> (Vec<Group<'a>>, Vec<usize>) {
     let (mut groups, mut strangers): (Vec<Group<'a>>, _) = (Vec::new(), Vec::new());
-    // Where each group but the last one is.
-    let mut earlier: BTreeMap<(Option<Host>, &str), usize> = BTreeMap::new();
+    let mut known: BTreeMap<(Option<Host>, &str), usize> = BTreeMap::new();
     for &index in indices {
         let Some(domain) = domain_of(&envelope.recipients[index]) else {
             strangers.push(index);
             continue;
         };
         let connector = connectors.find(&domain);
-        match groups.last_mut() {
-            // As most recipients of most messages are.
-            Some(last) if last.takes(&domain, connector) => last.indices.push(index),
-            None => groups.push(Group { connector, domain, indices: vec![index] }),
-            Some(last) => {
-                earlier.insert(last.key(), groups.len() - 1);
-                let group = Group { connector, domain, indices: vec![index] };
-                match earlier.get(&group.key()) {
-                    Some(&at) => groups[at].indices.push(index),
-                    None => groups.push(group),
-                }
-            }
-        }
+        let own = Some(domain.clone()).filter(|_| connector.smart_host.is_none());
+        let at = *known.entry((own, &*connector.name)).or_insert_with(|| {
+            groups.push(Group { connector, domain, indices: Vec::new() });
+            groups.len() - 1
+        });
+        groups[at].indices.push(index);
     }
     (groups, strangers)
 }

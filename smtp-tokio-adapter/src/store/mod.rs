@@ -60,7 +60,7 @@ const DAMAGED: &str = "damaged/";
 const DAMAGED_KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Holds small records with an expiry. Keys are ASCII text without spaces and control characters,
-/// at most 400 octets long.
+/// at most 400 octets long; values have at least one octet, and at most [`MAX_VALUE_LEN`].
 ///
 /// A call that takes longer than [`MAX_CALL_TIME`], or [`MAX_LIST_TIME`], is dropped, and for five
 /// seconds none is made. What a dropped call was to write may be in the store or not.

@@ -78,15 +78,13 @@ impl RedisStore {
 
     /// Runs a command on the connection, or on a new one.
     async fn run<T: FromRedisValue>(&self, command: Cmd) -> Result<T, StoreError> {
-        let answer =
-            self.answer(|mut connection| async move { command.query_async(&mut connection).await });
-        answer.await?.map_err(|error| StoreError::Server(error.to_string()))
+        self.answer(command).await?.map_err(|error| StoreError::Server(error.to_string()))
     }
 
-    /// What the server answers to commands, which may be an error about them alone.
-    async fn answer<T, F: Future<Output = Result<T, RedisError>>>(
+    /// What the server answers to a command, which may be an error about it alone.
+    async fn answer<T: FromRedisValue>(
         &self,
-        ask: impl FnOnce(MultiplexedConnection) -> F,
+        command: Cmd,
     ) -> Result<Result<T, RedisError>, StoreError> {
         let open = match &*self.link() {
             Link::Away(until) if Instant::now() < *until => return Err(StoreError::Away),
@@ -94,7 +92,7 @@ impl RedisStore {
             Link::None | Link::Away(_) => None,
         };
         let answer = tokio::time::timeout(self.time_limit, async {
-            let connection = match open {
+            let mut connection = match open {
                 Some(connection) => connection,
                 None => {
                     let connected = self.client.get_multiplexed_async_connection().await;
@@ -103,7 +101,7 @@ impl RedisStore {
                     connection
                 }
             };
-            ask(connection).await.map_err(|error| {
+            command.query_async::<T>(&mut connection).await.map_err(|error| {
                 let is_lost = error.is_io_error()
                     || error.is_timeout()
                     || error.is_connection_dropped()
@@ -135,15 +133,10 @@ impl RedisStore {
 impl Store for RedisStore {
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         // GET would bring a value of any length. For an absent one, GETRANGE answers an empty one.
-        let mut commands = redis::pipe();
-        let mut range = self.command("GETRANGE", key);
-        range.arg(0).arg(MAX_VALUE_LEN);
-        commands.add_command(self.command("EXISTS", key)).add_command(range);
-        let answer = self.answer(|mut connection| async move {
-            commands.query_async::<(bool, Vec<u8>)>(&mut connection).await
-        });
-        match answer.await? {
-            Ok((exists, value)) => Ok((exists && value.len() <= MAX_VALUE_LEN).then_some(value)),
+        let mut command = self.command("GETRANGE", key);
+        command.arg(0).arg(MAX_VALUE_LEN);
+        match self.answer::<Vec<u8>>(command).await? {
+            Ok(value) => Ok(Some(value).filter(|it| (1..=MAX_VALUE_LEN).contains(&it.len()))),
             Err(error) if error.code() == Some(WRONG_TYPE) => {
                 if self.alien.is_first(key) {
                     tracing::warn!(

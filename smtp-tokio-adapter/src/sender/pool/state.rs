@@ -17,9 +17,9 @@ use crate::metering::PoolCounts;
 
 /// How long a connection may be idle without a limit.
 const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-/// The shortest pause before a pool without idle connections is looked at again. As a rule the idle
-/// time is longer, and is the pause.
-const MIN_PAUSE: Duration = Duration::from_secs(1);
+/// How much later than its time a connection may be closed: a pool with open connections is looked
+/// at so often.
+const MOST_LATE: Duration = Duration::from_secs(1);
 
 /// What may change while a connection is kept. One that was opened on other terms is not reused.
 #[derive(Clone, Debug)]
@@ -228,17 +228,16 @@ impl<C, W> State<C, W> {
 
     /// Closes the connections whose time is over. Says when to look again; none if none is open.
     ///
-    /// A busy pool often has none that is idle, and soon has one again.
+    /// A connection that is in use may be idle soon, and its time over: none needs to be idle now.
     pub(super) fn expire(&mut self, now: Instant) -> Option<Instant> {
         let over = self.idle.iter().filter(|(_, idle)| idle.until <= now);
         let over: Vec<u64> = over.map(|(&number, _)| number).collect();
         for number in over {
             self.evict(number);
         }
-        let later =
-            || now.checked_add(self.limits.idle_time.max(MIN_PAUSE)).unwrap_or(now + A_YEAR);
-        let next = self.idle.values().map(|idle| idle.until).min();
-        (self.open > 0).then(|| next.unwrap_or_else(later))
+        let ends = self.idle.values().map(|idle| idle.until);
+        let next = ends.chain([now + MOST_LATE]).min();
+        next.filter(|_| self.open > 0)
     }
 
     /// Closes every idle connection, and keeps none from now on.
@@ -564,17 +563,19 @@ mod tests {
     /// Otherwise a busy pool would begin to look anew after almost each message.
     #[test]
     fn pool_is_looked_after_while_a_connection_is_open() {
-        let limits = PoolLimits { idle_time: Duration::from_secs(30), ..PoolLimits::default() };
-        let (mut state, now) = (State::<u32, ()>::new(limits), Instant::now());
-        let key = key("a.example", "mx.example");
-        let after = |seconds| now + Duration::from_secs(seconds);
-        assert!(matches!(state.ask(&key, now, || ()), Answer::Turn(None)));
-        // In use: the next one that becomes idle has 30 seconds.
-        assert_eq!(state.expire(now), Some(after(30)));
-        assert!(state.give_back(&key, Some(kept(7)), after(10)).is_empty());
-        assert_eq!(state.expire(after(30)), Some(after(40)));
+        let (age, idle_time) = (Duration::from_secs(20), Duration::from_secs(3600));
+        let limits = PoolLimits { age, idle_time, ..PoolLimits::default() };
+        let mut state = State::<u32, ()>::new(limits);
+        let (key, kept) = (key("a.example", "mx.example"), kept(7));
+        let opened = kept.opened;
+        let after = |millis| opened + Duration::from_millis(millis);
+        assert!(matches!(state.ask(&key, opened, || ()), Answer::Turn(None)));
+        // In use, and idle a moment later until it is too old.
+        assert_eq!(state.expire(after(18_500)), Some(after(19_500)));
+        assert!(state.give_back(&key, Some(kept), after(18_600)).is_empty());
+        assert_eq!(state.expire(after(19_500)), Some(after(20_000)));
         assert!(state.leaving.is_empty());
-        assert_eq!(state.expire(after(40)), None);
+        assert_eq!(state.expire(after(20_000)), None);
         assert_eq!(state.leaving, [7]);
     }
 
