@@ -223,6 +223,25 @@ async fn an_added_address_makes_the_whole_set_bogus() {
     assert_eq!(found.unwrap_err(), Fault::Bogus);
 }
 
+/// RFC 4034, section 6.2: the target is signed in lower case, however a server writes it.
+#[tokio::test]
+async fn a_signed_dname_record_with_capital_letters_in_its_target_is_secure() {
+    let Some(dns) = dns() else { return };
+    let (resolver, _forger) = forged(dns, |query, answer| {
+        if is(query, RecordType::A, "host.moved.secure.example.") {
+            for record in &mut answer.answers {
+                if let RData::Unknown { code: RecordType::DNAME, rdata } = &mut record.data {
+                    rdata.anything.make_ascii_uppercase();
+                }
+            }
+        }
+    })
+    .await;
+    let found = resolver.look_up_ipv4(&domain("host.moved.secure.example")).await.unwrap();
+    assert_eq!((found.status, found.records.len()), (DnsStatus::Secure, 1));
+    assert_eq!(found.alias, Some(domain("host.target.secure.example")));
+}
+
 #[tokio::test]
 async fn a_thousand_unsigned_names_in_one_answer_are_not_looked_up() {
     let Some(dns) = dns() else { return };

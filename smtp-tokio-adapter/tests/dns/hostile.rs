@@ -385,6 +385,27 @@ async fn kept_answers_are_not_asked_for_again_until_their_time_is_over() {
     assert_eq!(forger.asked().len(), 4);
 }
 
+/// Each empty string is one octet of the message, and a pointer, a length and more in memory.
+#[tokio::test]
+async fn the_cache_is_charged_for_the_memory_of_an_answer_and_not_for_its_octets() {
+    for (strings, asked) in [(100, 1), (20_000, 2)] {
+        let tcp = move |question: Message| {
+            let mut answer = empty(&question);
+            let text = RData::TXT(TXT::new(vec![String::new(); strings]));
+            answer.add_answer(record(question.queries[0].name(), text));
+            Some(answer.to_vec().unwrap())
+        };
+        let forger = Forger::new(|question| Some(truncated(&question)), tcp).await;
+        // One answer may take a quarter of it.
+        let resolver = believing(forger.address).with_cache_limit(400_000);
+        for _ in 0..2 {
+            let answer = resolver.look_up_txt(&host()).await.unwrap();
+            assert_eq!(answer.records[0].len(), strings);
+        }
+        assert_eq!(forger.asked_over_tcp(), asked, "{strings}");
+    }
+}
+
 #[tokio::test]
 async fn failures_are_not_kept() {
     let mut first = true;

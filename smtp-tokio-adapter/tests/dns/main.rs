@@ -13,6 +13,7 @@ mod forged;
 mod forger;
 mod hostile;
 mod hosts;
+mod nested;
 mod replayed;
 mod rows;
 mod servers;

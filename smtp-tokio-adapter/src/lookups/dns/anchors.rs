@@ -1,16 +1,16 @@
 //! The keys from which validation starts.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
-use hickory_net::proto::dnssec::rdata::{DNSKEY, DNSSECRData, DS, RRSIG};
+use hickory_net::proto::dnssec::rdata::{DNSKEY, DS};
 use hickory_net::proto::dnssec::{PublicKey, PublicKeyBuf, TrustAnchors, Verifier};
-use hickory_net::proto::op::{DnsRequest, DnsRequestOptions, DnsResponse, Query};
-use hickory_net::proto::rr::{DNSClass, Name, RData, Record, RecordType};
+use hickory_net::proto::op::DnsResponse;
+use hickory_net::proto::rr::{Name, RecordType};
 
 use super::fault::Fault;
 use super::presentation::{Anchor, records};
 use super::prune::signature;
+use super::signatures::{is_made_by, keys_of};
 use super::upstream::Upstream;
 use crate::lookups::setup_error::SetupError;
 
@@ -131,7 +131,7 @@ impl Zone {
         if name.is_root() && digests.is_empty() {
             return Ok(Some(start));
         }
-        let response = ask_keys(name, upstream).await?;
+        let response = upstream.ask_keys(name).await?;
         let published = keys_of(name, &response);
         let trusted: Vec<&DNSKEY> =
             published.iter().copied().filter(|key| !key.revoke() && self.has(key)).collect();
@@ -173,7 +173,7 @@ pub(super) async fn is_vouched_for(
     digests: &[&DS],
     upstream: &Upstream,
 ) -> Result<bool, Fault> {
-    let response = ask_keys(zone, upstream).await?;
+    let response = upstream.ask_keys(zone).await?;
     let has_digest = |key: &DNSKEY| {
         let is_usable = key.zone_key() && !key.revoke();
         is_usable && digests.iter().any(|ds| covers(ds, zone, key))
@@ -181,13 +181,6 @@ pub(super) async fn is_vouched_for(
     let trusted: Vec<&DNSKEY> =
         keys_of(zone, &response).into_iter().filter(|key| has_digest(key)).collect();
     Ok(is_signed(zone, &response, &trusted))
-}
-
-async fn ask_keys(zone: &Name, upstream: &Upstream) -> Result<DnsResponse, Fault> {
-    let mut options = DnsRequestOptions::default();
-    options.edns_set_dnssec_ok = true;
-    let query = Query::query(zone.clone(), RecordType::DNSKEY);
-    upstream.ask(&DnsRequest::from_query(query, options)).await
 }
 
 fn is_same(anchor: &PublicKeyBuf, key: &DNSKEY) -> bool {
@@ -201,40 +194,16 @@ fn covers(ds: &DS, zone: &Name, key: &DNSKEY) -> bool {
     ds.algorithm() == key.algorithm() && ds.covers(zone, &key).unwrap_or(false)
 }
 
-fn keys_of<'a>(zone: &Name, response: &'a DnsResponse) -> Vec<&'a DNSKEY> {
-    let own = response.answers.iter().filter(|record| record.name == *zone);
-    own.filter_map(|record| match &record.data {
-        RData::DNSSEC(DNSSECRData::DNSKEY(key)) => Some(key),
-        _ => None,
-    })
-    .collect()
-}
-
-/// Whether one of these keys has signed the DNSKEY records of the zone (RFC 4035, section 5.3.1).
+/// Whether one of these keys has signed the DNSKEY records of the zone.
 fn is_signed(zone: &Name, response: &DnsResponse, trusted: &[&DNSKEY]) -> bool {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    // Times in signatures are counted modulo 2^32 (RFC 4034, section 3.1.5).
-    let now = u32::try_from(since.as_secs() & u64::from(u32::MAX)).unwrap_or_default();
-    let is_at_or_after = |later: u32, earlier: u32| later.wrapping_sub(earlier) < 1 << 31;
-    let is_current = |signature: &RRSIG| {
-        let input = signature.input();
-        is_at_or_after(now, input.sig_inception.get())
-            && is_at_or_after(input.sig_expiration.get(), now)
-    };
-    let is_key =
-        |record: &&Record| record.name == *zone && record.record_type() == RecordType::DNSKEY;
-    let records = || response.answers.iter().filter(is_key);
-    let signatures = response.answers.iter().filter(|record| record.name == *zone);
-    signatures.filter_map(signature).any(|made| {
+    let own = response.answers.iter().filter(|record| record.name == *zone);
+    let keys = own.clone().filter(|record| record.record_type() == RecordType::DNSKEY);
+    own.filter_map(signature).any(|made| {
         let input = made.input();
         input.type_covered == RecordType::DNSKEY
             && input.signer_name == *zone
             && input.num_labels == zone.num_labels()
-            && is_current(made)
-            && trusted
-                .iter()
-                .filter(|key| key.algorithm() == input.algorithm)
-                .any(|key| key.verify_rrsig(zone, DNSClass::IN, made, records()).is_ok())
+            && is_made_by(trusted, made, zone, keys.clone())
     })
 }
 

@@ -5,8 +5,8 @@ use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What an entry costs beside the bytes that it is charged with: keys, maps, times.
-const OVERHEAD: usize = 200;
+/// What an entry costs in the maps and the allocator, beside its key and value themselves.
+const OVERHEAD: usize = 100;
 
 /// Two generations: new entries go to the younger one, and when that holds half of the limit, the
 /// older one is dropped and the younger one takes its place. An entry that is used again moves to
@@ -29,6 +29,9 @@ struct Entry<V> {
 }
 
 impl<K: Eq + Hash, V: Clone> Cache<K, V> {
+    /// What an entry costs beside the bytes that it is charged with.
+    const ENTRY: usize = OVERHEAD + size_of::<K>() + size_of::<Entry<V>>();
+
     /// Holds at most this many bytes; 0 keeps nothing.
     pub(super) fn new(limit: usize) -> Self {
         let generations =
@@ -48,9 +51,9 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         Some(value)
     }
 
-    /// Keeps a value that was `bytes` long in the message that brought it.
+    /// Keeps a value that needs `bytes` beside what any value needs.
     pub(super) fn keep(&self, key: K, value: V, bytes: usize, time: Duration) {
-        let bytes = bytes.saturating_add(OVERHEAD);
+        let bytes = bytes.saturating_add(Self::ENTRY);
         let Some(expires) = Instant::now().checked_add(time) else { return };
         if !time.is_zero() && bytes <= self.limit / 2 {
             self.lock().put(key, Entry { value, bytes, expires }, self.limit / 2);
@@ -89,10 +92,11 @@ mod tests {
     use super::*;
 
     const HOUR: Duration = Duration::from_secs(3600);
+    const ENTRY: usize = Cache::<u32, ()>::ENTRY;
 
     #[test]
     fn ten_thousand_entries_stay_within_the_limit_and_the_one_in_use_stays() {
-        let cache = Cache::new(100 * OVERHEAD);
+        let cache = Cache::new(100 * ENTRY);
         cache.keep(u32::MAX, (), 0, HOUR);
         for key in 0..10_000 {
             cache.keep(key, (), 0, HOUR);
@@ -100,12 +104,12 @@ mod tests {
         }
         let generations = cache.lock();
         assert!(generations.young.len() + generations.old.len() <= 100);
-        assert_eq!(generations.young_bytes, generations.young.len() * OVERHEAD);
+        assert_eq!(generations.young_bytes, generations.young.len() * ENTRY);
     }
 
     #[test]
     fn an_expired_entry_is_not_found() {
-        let cache = Cache::new(100 * OVERHEAD);
+        let cache = Cache::new(100 * ENTRY);
         cache.keep(1, (), 0, Duration::from_millis(1));
         std::thread::sleep(Duration::from_millis(5));
         assert!(cache.find(&1).is_none());
@@ -113,8 +117,8 @@ mod tests {
 
     #[test]
     fn an_entry_larger_than_half_of_the_limit_is_not_kept() {
-        let cache = Cache::new(100 * OVERHEAD);
-        cache.keep(1, (), 60 * OVERHEAD, HOUR);
+        let cache = Cache::new(100 * ENTRY);
+        cache.keep(1, (), 60 * ENTRY, HOUR);
         assert!(cache.find(&1).is_none());
     }
 

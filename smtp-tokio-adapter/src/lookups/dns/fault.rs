@@ -34,8 +34,9 @@ pub enum Fault {
     /// The answer has more signatures, keys or proofs than any honest one.
     #[error("the answer has more DNSSEC records than are looked at")]
     Oversize,
-    /// The question needed more than [`MAX_QUERIES`] messages.
-    #[error("the question needs more than {MAX_QUERIES} messages")]
+    /// The question needed more than [`MAX_QUERIES`] messages, or to look at them more than 16
+    /// times as often.
+    #[error("the question needs more than {MAX_QUERIES} messages, or too many looks at them")]
     Queries,
     /// Signatures or proofs are missing, wrong or expired.
     #[error("the answer is bogus: DNSSEC validation failed")]

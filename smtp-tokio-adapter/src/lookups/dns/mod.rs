@@ -59,7 +59,7 @@
 //! | what | bound | then |
 //! |---|---|---|
 //! | time of a question, with CNAMEs | [`Resolver::with_time_limit`] | [`Fault::Timeout`] |
-//! | messages of a question | [`MAX_QUERIES`] | [`Fault::Queries`] |
+//! | messages of a question | [`MAX_QUERIES`]; 16 times as many looks at them | [`Fault::Queries`] |
 //! | CNAMEs in a row | [`MAX_ALIASES`] | [`Fault::Aliases`] |
 //! | signatures and keys of an answer | 8 and 32 | [`Fault::Oversize`] |
 //! | records of an answer | [`MAX_RECORDS`] | the rest is left out, of MX the least preferred |
@@ -76,6 +76,7 @@ mod presentation;
 mod prune;
 mod records;
 mod servers;
+mod signatures;
 mod upstream;
 mod validate;
 
@@ -200,8 +201,8 @@ impl Resolver {
     /// A question that is dropped is forgotten.
     pub async fn look_up_mx(&self, domain: &Domain) -> Result<DnsAnswer<MxRecord>, Fault> {
         let mut found = self.find(domain.as_str(), RecordType::MX).await?;
-        let records = match std::mem::take(&mut found.records) {
-            none if none.is_empty() => Vec::new(),
+        let records = match &std::mem::take(&mut found.records)[..] {
+            [] => Vec::new(),
             some => records::mx(some)?,
         };
         found.of_host(records)
@@ -323,12 +324,8 @@ impl Resolver {
             Trust::Anchors(anchors) => validate(upstream, anchors, query.clone()).await?,
             Trust::Servers => believe(upstream, query.clone()).await?,
         };
-        self.answers.keep(
-            query,
-            hop.clone(),
-            response.as_buffer().len(),
-            prune::lifetime(&response),
-        );
+        let bytes = response.as_buffer().len() + hop.says.bytes();
+        self.answers.keep(query, hop.clone(), bytes, prune::lifetime(&response));
         Ok(hop)
     }
 }

@@ -43,6 +43,7 @@ pub(super) fn prune(response: &mut DnsResponse, query: &Query) -> Result<(), Fau
     let counts = |it: &Record| signature(it).is_none_or(|made| is_used(made.input().algorithm));
     response.answers.retain(counts);
     response.authorities.retain(counts);
+    response.answers.iter_mut().for_each(lower_target);
     let has = |kind| response.answers.iter().any(|it| it.name == *name && it.record_type() == kind);
     let kind = match query.query_type() {
         kind if has(kind) => Some(kind),
@@ -58,6 +59,15 @@ pub(super) fn prune(response: &mut DnsResponse, query: &Query) -> Result<(), Fau
     match kind {
         Some(kind) => prune_answer(response, &owner, kind),
         None => prune_denial(response, name),
+    }
+}
+
+/// Writes the target of a DNAME record in lower case, as it is signed (RFC 4034, section 6.2). The
+/// validator, which does not know such records, takes it as it stands.
+fn lower_target(record: &mut Record) {
+    if let RData::Unknown { code: RecordType::DNAME, rdata } = &mut record.data {
+        // The octets before labels are lengths below 64, and no letters.
+        rdata.anything.make_ascii_lowercase();
     }
 }
 

@@ -17,19 +17,33 @@ pub(super) fn host_name(name: &Name) -> Option<Domain> {
     Domain::parse(&name.to_ascii()).ok()
 }
 
-/// The hosts with the lowest preferences. One whose exchange is no host name is left out.
-pub(super) fn mx(records: Vec<RData>) -> Result<Vec<MxRecord>, Fault> {
-    let mut hosts: Vec<_> = records.into_iter().filter_map(exchange).collect();
-    // A set of records has no order of its own, and what is beyond the bound must be the worst.
+/// At most [`MAX_RECORDS`] of these records of one set; of MX records those with the lowest
+/// preferences that can be used.
+pub(super) fn bounded(mut records: Vec<RData>) -> Vec<RData> {
+    if records.len() > MAX_RECORDS {
+        // A set of records has no order of its own, and what is beyond the bound must be the worst.
+        records.sort_by_cached_key(|it| match it {
+            RData::MX(mx) => (exchange(it).is_none(), mx.preference),
+            _ => (false, 0),
+        });
+        records.truncate(MAX_RECORDS);
+    }
+    // There may be room for thousands.
+    records.shrink_to_fit();
+    records
+}
+
+/// The hosts in the order of their preferences. One whose exchange is no host name is left out.
+pub(super) fn mx(records: &[RData]) -> Result<Vec<MxRecord>, Fault> {
+    let mut hosts: Vec<_> = records.iter().filter_map(exchange).collect();
     hosts.sort_by_key(|it| it.preference);
-    hosts.truncate(MAX_RECORDS);
     match hosts.is_empty() {
         true => Err(Fault::NoHostName),
         false => Ok(hosts),
     }
 }
 
-fn exchange(record: RData) -> Option<MxRecord> {
+fn exchange(record: &RData) -> Option<MxRecord> {
     let RData::MX(mx) = record else { return None };
     // RFC 7505, section 3: the root is a null MX.
     let exchange = if mx.exchange.is_root() { None } else { Some(host_name(&mx.exchange)?) };
@@ -37,21 +51,21 @@ fn exchange(record: RData) -> Option<MxRecord> {
 }
 
 pub(super) fn ipv4(records: Vec<RData>) -> Vec<Ipv4Addr> {
-    bounded(records, |record| match record {
+    read(records, |record| match record {
         RData::A(address) => Some(address.0),
         _ => None,
     })
 }
 
 pub(super) fn ipv6(records: Vec<RData>) -> Vec<Ipv6Addr> {
-    bounded(records, |record| match record {
+    read(records, |record| match record {
         RData::AAAA(address) => Some(address.0),
         _ => None,
     })
 }
 
 pub(super) fn tlsa(records: Vec<RData>) -> Vec<TlsaRecord> {
-    bounded(records, |record| match record {
+    read(records, |record| match record {
         RData::TLSA(tlsa) => Some(TlsaRecord {
             usage: tlsa.cert_usage.into(),
             selector: tlsa.selector.into(),
@@ -63,12 +77,12 @@ pub(super) fn tlsa(records: Vec<RData>) -> Vec<TlsaRecord> {
 }
 
 pub(super) fn txt(records: Vec<RData>) -> Vec<Vec<Vec<u8>>> {
-    bounded(records, |record| match record {
+    read(records, |record| match record {
         RData::TXT(txt) => Some(txt.txt_data.iter().map(|string| string.to_vec()).collect()),
         _ => None,
     })
 }
 
-fn bounded<T>(records: Vec<RData>, read: impl FnMut(RData) -> Option<T>) -> Vec<T> {
-    records.into_iter().filter_map(read).take(MAX_RECORDS).collect()
+fn read<T>(records: Vec<RData>, read: impl FnMut(RData) -> Option<T>) -> Vec<T> {
+    records.into_iter().filter_map(read).collect()
 }

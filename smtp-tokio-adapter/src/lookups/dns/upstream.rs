@@ -8,9 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hickory_net::NetError;
-use hickory_net::proto::op::{DnsRequest, DnsResponse, MessageType, OpCode, Query, ResponseCode};
-use hickory_net::proto::rr::RecordType;
+use hickory_net::proto::op::{
+    DnsRequest, DnsRequestOptions, DnsResponse, MessageType, OpCode, Query, ResponseCode,
+};
 use hickory_net::proto::rr::rdata::opt::{EdnsCode, EdnsOption};
+use hickory_net::proto::rr::{Name, Record, RecordType};
 use hickory_net::runtime::TokioRuntimeProvider;
 use hickory_net::udp::UdpClientStream;
 use hickory_net::xfer::{DnsHandle, DnsRequestSender, DnsResponseStream, FirstAnswer};
@@ -19,6 +21,8 @@ use tokio::net::TcpStream;
 
 use super::cache::Cache;
 use super::fault::Fault;
+use super::prune::signature;
+use super::signatures::{contested, is_made_by, is_of, keys_of};
 use super::{MAX_QUERIES, prune};
 
 /// Longest time for which keys and delegations are kept: they are validated again with each answer
@@ -27,6 +31,11 @@ const MAX_INFRASTRUCTURE_TIME: Duration = Duration::from_secs(3600);
 /// Longest time that one of several servers has before the next one is asked: the default of
 /// resolv.conf(5).
 const MAX_TURN: Duration = Duration::from_secs(5);
+
+/// Most looks at messages, also at those that this question has seen already: the validator goes
+/// the way up to the anchor again for each record, and each look costs it a validation. This only
+/// ends what has no end; a name in the sixth zone below the root takes some twenty.
+const MAX_LOOKS: usize = 16 * MAX_QUERIES;
 
 /// The option that says more than a response code (RFC 8914, section 2).
 const EXTENDED_ERROR: EdnsCode = EdnsCode::Unknown(15);
@@ -68,6 +77,7 @@ pub(super) struct Upstream {
 #[derive(Default)]
 struct Work {
     queries: AtomicUsize,
+    looks: AtomicUsize,
     /// Keys and delegations that this question has seen: what is looked at twice is the same twice,
     /// whatever its time to live.
     seen: Mutex<HashMap<Query, DnsResponse>>,
@@ -110,11 +120,25 @@ impl Upstream {
         answer
     }
 
+    /// The keys of a zone, which nothing has validated yet.
+    pub(super) async fn ask_keys(&self, zone: &Name) -> Result<DnsResponse, Fault> {
+        let mut options = DnsRequestOptions::default();
+        options.edns_set_dnssec_ok = true;
+        let query = Query::query(zone.clone(), RecordType::DNSKEY);
+        self.ask(&DnsRequest::from_query(query, options)).await
+    }
+
     async fn exchange(&self, request: &DnsRequest) -> Result<DnsResponse, Fault> {
         let [query] = &request.queries[..] else { return Err(Fault::Malformed) };
+        if self.work.looks.fetch_add(1, Ordering::Relaxed) >= MAX_LOOKS {
+            return Err(Fault::Queries);
+        }
         // The validator asks for these; no question of a sender does.
         let keep = matches!(query.query_type, RecordType::DNSKEY | RecordType::DS | RecordType::NS);
         if keep && let Some(response) = self.work.find(query) {
+            // What follows is checked at once. Between two checks others have their turn, and the
+            // time limit.
+            tokio::task::yield_now().await;
             return Ok(response);
         }
         if keep && let Some(response) = self.link.infrastructure.find(query) {
@@ -124,14 +148,58 @@ impl Upstream {
         if self.work.queries.fetch_add(1, Ordering::Relaxed) >= MAX_QUERIES {
             return Err(Fault::Queries);
         }
-        let response = self.any_server(request, query).await?;
+        let mut response = self.any_server(request, query).await?;
+        // The keys themselves are validated by what they are signed with, and cost no more.
+        if query.query_type != RecordType::DNSKEY {
+            let mut records = std::mem::take(&mut response.answers);
+            self.choose_signatures(&mut records).await;
+            response.answers = records;
+            let mut records = std::mem::take(&mut response.authorities);
+            self.choose_signatures(&mut records).await;
+            response.authorities = records;
+        }
         if keep {
             let time = prune::lifetime(&response).min(MAX_INFRASTRUCTURE_TIME);
-            let bytes = response.as_buffer().len();
+            let records = response.answers.len() + response.authorities.len();
+            // The message, and what is read of it: a signature has octets of its own.
+            let bytes = 2 * response.as_buffer().len() + records * size_of::<Record>();
             self.link.infrastructure.keep(query.clone(), response.clone(), bytes, time);
             self.work.keep(query, &response);
         }
         Ok(response)
+    }
+
+    /// Leaves each set of records one signature: the first that a key of its signer made, or the
+    /// first of all.
+    async fn choose_signatures(&self, records: &mut Vec<Record>) {
+        for set in contested(records) {
+            let mut chosen = None;
+            for at in (0..records.len()).filter(|&at| is_of(&set, &records[at])) {
+                let first = *chosen.get_or_insert(at);
+                let is_right = self.is_right(at, records).await;
+                chosen = Some(if is_right { at } else { first });
+                if is_right {
+                    break;
+                }
+            }
+            let mut at = 0..records.len();
+            records.retain(|it| at.next() == chosen || !is_of(&set, it));
+        }
+    }
+
+    /// Whether the signature at this place is one that a key of its signer made.
+    async fn is_right(&self, at: usize, records: &[Record]) -> bool {
+        let owner = &records[at].name;
+        let Some(made) = signature(&records[at]) else { return false };
+        let (zone, kind) = (&made.input().signer_name, made.input().type_covered);
+        if !zone.zone_of(owner) {
+            return false;
+        }
+        // In a box, because this is part of an answer to a question itself.
+        let Ok(answer) = Box::pin(self.ask_keys(zone)).await else { return false };
+        let keys = keys_of(zone, &answer);
+        let set = records.iter().filter(|it| it.name == *owner && it.record_type() == kind);
+        is_made_by(&keys, made, owner, set)
     }
 
     async fn any_server(&self, request: &DnsRequest, query: &Query) -> Result<DnsResponse, Fault> {

@@ -11,6 +11,7 @@
 use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use hickory_net::dnssec::DnssecDnsHandle;
 use hickory_net::proto::dnssec::rdata::{DNSSECRData, DS};
@@ -29,9 +30,15 @@ use super::nsec;
 use super::nsec3::{Chain, MAX_ITERATIONS, chains};
 use super::prune::signature;
 use super::upstream::Upstream;
+use super::{MAX_QUERIES, records};
 
-/// Entries of the validator's own cache, which lives as long as one question.
-const VALIDATIONS: usize = 256;
+/// Entries of the validator's own cache, which lives as long as one question: more than there are
+/// sets of records in all of its messages.
+const VALIDATIONS: usize = 32 * MAX_QUERIES;
+/// How long the validator keeps a validation: until the question ends, whatever the time to live of
+/// the records. Without this it would validate the keys of a zone again for each record, and those
+/// of the zones above for each of these.
+const VALIDATION_LIFETIME: Duration = Duration::from_secs(86_400);
 
 /// What one name says.
 #[derive(Clone, Debug)]
@@ -48,6 +55,21 @@ pub(super) enum Says {
     Alias(Name),
     /// There are no such records.
     Denied { no_such_name: bool },
+}
+
+impl Says {
+    /// Bytes of memory beyond the octets of the records in the message.
+    pub(super) fn bytes(&self) -> usize {
+        /// What a string of a TXT record costs beside its octets: a pointer, a length, and what the
+        /// allocator adds.
+        const STRING: usize = 32;
+        let Self::Records(records) = self else { return 0 };
+        let strings = records.iter().map(|it| match it {
+            RData::TXT(text) => text.txt_data.len() * STRING,
+            _ => 0,
+        });
+        size_of_val(&records[..]) + strings.sum::<usize>()
+    }
 }
 
 /// Asks a resolver that validates, and believes it.
@@ -86,6 +108,7 @@ fn says(response: &DnsResponse) -> Result<Says, Fault> {
     let Some(query) = response.queries.first() else { return Err(Fault::Malformed) };
     let records = response.answers.iter().filter(|it| signature(it).is_none());
     let records: Vec<RData> = records.map(|it| it.data.clone()).collect();
+    let records = records::bounded(records);
     let Some(first) = response.answers.iter().find(|it| signature(it).is_none()) else {
         let no_such_name = response.response_code == ResponseCode::NXDomain;
         return Ok(Says::Denied { no_such_name });
@@ -145,7 +168,10 @@ enum Delegation {
 impl<'a> Validator<'a> {
     fn new(upstream: &'a Upstream, anchor: Name, keys: Arc<TrustAnchors>) -> Self {
         let handle = DnssecDnsHandle::with_trust_anchor(upstream.clone(), keys);
-        let handle = handle.validation_cache_size(VALIDATIONS);
+        let handle = handle
+            .validation_cache_size(VALIDATIONS)
+            .positive_validation_ttl(VALIDATION_LIFETIME..=Duration::MAX)
+            .negative_validation_ttl(VALIDATION_LIFETIME..=Duration::MAX);
         let handle = handle.nsec3_iteration_limits(Some(MAX_ITERATIONS), Some(u16::MAX));
         Self { handle, upstream, anchor, checked: Mutex::default() }
     }
