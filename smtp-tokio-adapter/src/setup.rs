@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use pki_types::UnixTime;
 use rustls::crypto::CryptoProvider;
 use serde::Deserialize;
 use smtp_proto::route::SMTP_PORT;
@@ -139,7 +140,7 @@ impl Setup {
         let trust = Arc::new(LiveTrust::new(settings.trust(&source)?));
         let lists = CrlFetcher::new(Arc::clone(&trust));
         let lists = lists.with_directory(source.folder(&settings.state, "lists")?);
-        let kept = lists.load().await;
+        let kept = lists.load(UnixTime::now()).await;
         source.check("state", &settings.state, |_| kept)?;
         #[cfg(feature = "crlite")]
         let crlite = settings.crlite(&source, &trust).await;

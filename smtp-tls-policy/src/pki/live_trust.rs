@@ -10,7 +10,6 @@ use crate::pki::crl::Crl;
 use crate::pki::revocation::{ReplaceError, Replaced};
 use crate::pki::roots::RootsId;
 use crate::pki::trust::Trust;
-use crate::pki::wanted::WantedList;
 
 /// A [`Trust`] that can be replaced at any time, for example by a task that fetches revocation
 /// lists. Handshakes judge by one; a program that changes nothing passes its trust, which converts.
@@ -91,38 +90,6 @@ impl LiveTrust {
         // A long list takes time to parse: other changes need not wait for that.
         let crl = Arc::new(Crl::from_der(crl)?);
         self.try_update(|trust| trust.replace_crl(id, crl))
-    }
-}
-
-impl LiveTrust {
-    /// Parses a revocation list that was fetched because it was wanted, and replaces its
-    /// predecessors, as [`Trust::replace_wanted_crl`] does.
-    ///
-    /// # Errors
-    ///
-    /// A [`ReplaceError`]; the lists that are there stay.
-    pub fn replace_wanted_crl_der(
-        &self,
-        wanted: &WantedList,
-        crl: &[u8],
-    ) -> Result<Replaced, ReplaceError> {
-        let crl = Arc::new(Crl::from_der(crl)?);
-        self.try_update(|trust| trust.replace_wanted_crl(wanted, crl))
-    }
-
-    /// Parses a revocation list that was fetched in an earlier run of the program, and puts it back
-    /// as [`Trust::restore_fetched_crl`] does.
-    ///
-    /// # Errors
-    ///
-    /// A [`ReplaceError`]; the lists that are there stay.
-    pub fn restore_fetched_crl_der(
-        &self,
-        id: &RootsId,
-        crl: &[u8],
-    ) -> Result<Replaced, ReplaceError> {
-        let crl = Arc::new(Crl::from_der(crl)?);
-        self.try_update(|trust| trust.restore_fetched_crl(id, crl))
     }
 }
 

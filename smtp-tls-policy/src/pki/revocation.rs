@@ -23,6 +23,7 @@ use crate::pki::anchors::{AnchorNames, Anchors};
 use crate::pki::comparison::{ComparableName, ComparablePoint};
 use crate::pki::crl::{Coverage, Crl, CrlError, Points};
 use crate::pki::crlite::{Crlite, CrliteStatus};
+use crate::pki::date::Date;
 use crate::pki::defect::{Defect, Detail, Place};
 use crate::pki::roots::RootsId;
 use crate::pki::wanted::{Wanted, WantedList, WantedPoint};
@@ -77,18 +78,20 @@ impl Crls {
     ///
     /// # Errors
     ///
-    /// A [`ReplaceError`], and nothing is changed: a predecessor is newer, or none of the issuer's
-    /// known keys signed the list.
+    /// A [`ReplaceError`], and nothing is changed: a predecessor is newer, none of the issuer's known
+    /// keys signed the list, or it was fetched, has expired, and has no predecessor.
     pub(crate) fn replace(
         &mut self,
         crl: Arc<Crl>,
         known: Option<&[u8]>,
-        only_fetched: bool,
+        fetched_at: Option<UnixTime>,
         roots: &Anchors,
         algorithms: &[&dyn SignatureVerificationAlgorithm],
     ) -> Result<Replaced, ReplaceError> {
         let lists = self.0.get(crl.issuer_name()).cloned().unwrap_or_default();
         let kin: Vec<_> = lists.iter().filter(|have| have.is_of_the_same_kind(&crl)).collect();
+        let only_fetched = fetched_at.is_some();
+        let has_expired = fetched_at.is_some_and(|now| crl.next_update() <= now);
         if let Some(have) = kin.iter().find(|have| ***have == crl) {
             have.set_only_fetched(only_fetched && have.was_only_fetched());
             return Ok(Replaced::Unchanged);
@@ -117,12 +120,20 @@ impl Crls {
             None if names_key && no_key_is_known => (kin.clone(), kin.clone()),
             // Perhaps it was signed by another key of the issuer.
             None if !names_key && root_keys.is_empty() && known.is_none() => {
+                if has_expired {
+                    return Err(ReplaceError::Expired { next_update: crl.next_update() });
+                }
                 crl.set_only_fetched(only_fetched);
                 return Ok(self.add_unknown(crl));
             }
             None if kin.is_empty() && known.is_none() => (Vec::new(), Vec::new()),
             None => return Err(ReplaceError::Signature),
         };
+        // It would clear no certificate, and make those fail that pass without a list: whoever
+        // answers the fetch could defer the mail by an old list.
+        if has_expired && genuine.is_empty() {
+            return Err(ReplaceError::Expired { next_update: crl.next_update() });
+        }
         if let Some(have) = genuine.into_iter().find(|have| crl.is_older_than(have)) {
             return Err(ReplaceError::Older { have: Arc::clone(have), offered: crl });
         }
@@ -180,19 +191,43 @@ impl Crls {
         key: &[u8],
         urls: &[String],
     ) -> Option<(UnixTime, UnixTime)> {
-        let points = Points::Named(urls.iter().map(|url| ComparablePoint::uri(url)).collect());
+        let points = points_of(urls);
         let lists = self.0.get(issuer).into_iter().flatten();
         // RFC 5280, section 6.3.3, step (f): of two keys under one name, only the one that signed
         // the certificate counts.
         let own = lists.filter(|crl| crl.known_signer(key) != Some(false));
-        let covering = own.filter(|crl| {
-            [true, false].iter().any(|is_leaf| crl.covers(&points, *is_leaf) == Coverage::Whole)
-        });
+        let covering = own.filter(|crl| covers_any(crl, &points));
         let newest = covering.max_by_key(|crl| crl.times().0)?;
         let (this_update, next_update) = newest.times();
         let due = this_update + next_update.saturating_sub(this_update) / 4 * 3;
         let time = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
         Some((time(due), time(next_update)))
+    }
+
+    /// The lists without those that were only fetched, have expired, and belong to none of the
+    /// wanted points; `None` if there are none of these.
+    pub(crate) fn without_expired(&self, wanted: &Wanted, now: UnixTime) -> Option<Self> {
+        let has_expired = |crl: &&Arc<Crl>| crl.was_only_fetched() && crl.next_update() <= now;
+        let mut expired: Vec<_> = self.iter().filter(has_expired).collect();
+        if expired.is_empty() {
+            return None;
+        }
+        for point in wanted.points(now) {
+            let points = points_of(&point.urls);
+            expired.retain(|crl| {
+                let is_other = *crl.issuer_name() != point.issuer
+                    || crl.known_signer(&point.key) == Some(false);
+                is_other || !covers_any(crl, &points)
+            });
+        }
+        let mut left = self.clone();
+        for gone in &expired {
+            if let Some(lists) = left.0.get_mut(gone.issuer_name()) {
+                lists.retain(|crl| !Arc::ptr_eq(crl, gone));
+            }
+        }
+        left.0.retain(|_, lists| !lists.is_empty());
+        (!expired.is_empty()).then_some(left)
     }
 
     /// The lists of this issuer.
@@ -209,6 +244,16 @@ impl Crls {
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+/// The distribution points of these URLs.
+fn points_of(urls: &[String]) -> Points {
+    Points::Named(urls.iter().map(|url| ComparablePoint::uri(url)).collect())
+}
+
+/// Whether a list covers certificates that name these points, of hosts or of authorities.
+fn covers_any(crl: &Crl, points: &Points) -> bool {
+    [true, false].iter().any(|is_leaf| crl.covers(points, *is_leaf) == Coverage::Whole)
 }
 
 /// What [`Trust::replace_crl`](crate::pki::trust::Trust::replace_crl) did.
@@ -240,6 +285,13 @@ pub enum ReplaceError {
         have: Arc<Crl>,
         /// The list that was offered.
         offered: Arc<Crl>,
+    },
+    /// The list was fetched, has expired already, and has no predecessor. Without it, the rule of
+    /// the connector decides about the certificates that it covers.
+    #[error("the revocation list has expired already, at {}", Date(*next_update))]
+    Expired {
+        /// When the list expired.
+        next_update: UnixTime,
     },
     /// None of the known keys of the issuer signed the list.
     #[error("the revocation list was signed by none of the known keys of its issuer")]

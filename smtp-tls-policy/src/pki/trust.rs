@@ -196,7 +196,7 @@ impl Trust {
     /// or none of the issuer's known keys signed it. To go back to an older list, call
     /// [`clear_crls`](Self::clear_crls) first.
     pub fn replace_crl(&mut self, id: &RootsId, crl: Arc<Crl>) -> Result<Replaced, ReplaceError> {
-        self.replace(id, crl, None, false)
+        self.replace(id, crl, None, None)
     }
 
     /// Replaces the predecessors of a list that was fetched because it was [wanted](Self::wanted).
@@ -205,17 +205,19 @@ impl Trust {
     ///
     /// # Errors
     ///
-    /// A [`ReplaceError`], and nothing is changed: as [`replace_crl`](Self::replace_crl), and
-    /// [`ReplaceError::Signature`] also for a list of another issuer.
+    /// A [`ReplaceError`], and nothing is changed: as [`replace_crl`](Self::replace_crl),
+    /// [`ReplaceError::Signature`] also for a list of another issuer, and
+    /// [`ReplaceError::Expired`].
     pub fn replace_wanted_crl(
         &mut self,
         wanted: &WantedList,
         crl: Arc<Crl>,
+        now: UnixTime,
     ) -> Result<Replaced, ReplaceError> {
         if *crl.issuer_name() != wanted.point.issuer {
             return Err(ReplaceError::Signature);
         }
-        self.replace(&wanted.roots, crl, Some(&wanted.point.key), true)
+        self.replace(&wanted.roots, crl, Some(&wanted.point.key), Some(now))
     }
 
     /// Puts back a list that [`replace_wanted_crl`](Self::replace_wanted_crl) took in an earlier
@@ -223,13 +225,30 @@ impl Trust {
     ///
     /// # Errors
     ///
-    /// As [`replace_crl`](Self::replace_crl), and nothing is changed.
+    /// As [`replace_crl`](Self::replace_crl), and [`ReplaceError::Expired`]; nothing is changed.
     pub fn restore_fetched_crl(
         &mut self,
         id: &RootsId,
         crl: Arc<Crl>,
+        now: UnixTime,
     ) -> Result<Replaced, ReplaceError> {
-        self.replace(id, crl, None, true)
+        self.replace(id, crl, None, Some(now))
+    }
+
+    /// Removes the lists that were fetched, have expired at this time, and are not
+    /// [wanted](Self::wanted) any more: they would only make the next certificate fail that they
+    /// cover. Lists that an administrator loaded stay, and those by which they were replaced.
+    /// Returns whether a list was removed.
+    pub fn drop_expired_crls(&mut self, now: UnixTime) -> bool {
+        let without = |(id, set): (&RootsId, &Arc<Set>)| {
+            Some((id.clone(), set.crls.without_expired(&set.wanted, now)?))
+        };
+        let changed: Vec<_> = self.sets.iter().filter_map(without).collect();
+        let is_changed = !changed.is_empty();
+        for (id, crls) in changed {
+            self.set(&id).crls = crls;
+        }
+        is_changed
     }
 
     fn replace(
@@ -237,12 +256,12 @@ impl Trust {
         id: &RootsId,
         crl: Arc<Crl>,
         known: Option<&[u8]>,
-        only_fetched: bool,
+        fetched_at: Option<UnixTime>,
     ) -> Result<Replaced, ReplaceError> {
         let none = Anchors::default();
         let mut crls = self.lists(id).cloned().unwrap_or_default();
         let roots = self.anchors(id).unwrap_or(&none);
-        let replaced = crls.replace(crl, known, only_fetched, roots, self.algorithms)?;
+        let replaced = crls.replace(crl, known, fetched_at, roots, self.algorithms)?;
         if replaced != Replaced::Unchanged {
             self.set(id).crls = crls;
         }
@@ -300,7 +319,8 @@ impl Trust {
     }
 
     /// The revocation lists that judged chains name, and when each is due, the most urgent first:
-    /// what a task should fetch and give to [`replace_crl`](Self::replace_crl). A list is wanted
+    /// what a task should fetch and give to
+    /// [`replace_wanted_crl`](Self::replace_wanted_crl). A list is wanted
     /// for [`WANTED_FOR`](crate::pki::WANTED_FOR) after the last judgement that names it, and a set
     /// of roots has at most [`MAX_WANTED_LISTS`](crate::pki::MAX_WANTED_LISTS). Judgements under
     /// [`Revocation::Off`](crate::pki::Revocation::Off) name no lists.

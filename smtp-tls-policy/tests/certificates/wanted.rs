@@ -17,6 +17,10 @@ fn later(seconds: u64) -> UnixTime {
     UnixTime::since_unix_epoch(Duration::from_secs(NOW + seconds))
 }
 
+fn earlier(seconds: u64) -> UnixTime {
+    UnixTime::since_unix_epoch(Duration::from_secs(NOW - seconds))
+}
+
 fn urls(wanted: &[WantedList]) -> Vec<&str> {
     wanted.iter().flat_map(|list| list.urls.iter().map(String::as_str)).collect()
 }
@@ -90,7 +94,7 @@ fn fetched_list_must_be_signed_by_the_key_of_the_judged_chain() {
         RawCrl::new().number(100).signed_by(&forger),
         Authority::new("Other").crl(&[]),
     ] {
-        let refused = bench.trust.replace_wanted_crl(&wanted, parse(&forged));
+        let refused = bench.trust.replace_wanted_crl(&wanted, parse(&forged), now());
         assert_eq!(refused, Err(ReplaceError::Signature));
     }
     // Even one that was loaded by another way does not stay.
@@ -104,14 +108,14 @@ fn fetched_list_must_be_signed_by_the_key_of_the_judged_chain() {
     };
     bench.trust.add_crl(&RootsId::public(), parse(newest.signed_by(&forger.issuer).unwrap().der()));
     let genuine = RawCrl::new().number(1).signed_by(&issuer);
-    let added = bench.trust.replace_wanted_crl(&wanted, parse(&genuine));
+    let added = bench.trust.replace_wanted_crl(&wanted, parse(&genuine), now());
     assert_eq!(added, Ok(Replaced::Added));
     assert_eq!(judge(&bench), Reason::TlsOk);
     let revoking = RawCrl::new().number(2).entries(&[entry(&[SERIAL], &[])]).signed_by(&issuer);
-    let replaced = bench.trust.replace_wanted_crl(&wanted, parse(&revoking));
+    let replaced = bench.trust.replace_wanted_crl(&wanted, parse(&revoking), now());
     assert_eq!(replaced, Ok(Replaced::Replaced));
     assert_eq!(judge(&bench), Reason::CertRevoked);
-    let older = bench.trust.replace_wanted_crl(&wanted, parse(&genuine));
+    let older = bench.trust.replace_wanted_crl(&wanted, parse(&genuine), now());
     assert!(matches!(older, Err(ReplaceError::Older { .. })));
 }
 
@@ -134,17 +138,18 @@ fn fetched_list_asks_nothing_of_certificates_that_it_does_not_cover() {
     let judge = |bench: &Bench, part| bench.judge(&[&leaf(part).der]);
     assert_eq!(judge(&bench, 1), Reason::TlsOk);
     let wanted = bench.trust.wanted(now()).remove(0);
+    // It was fetched while it was current.
     let fetched = part(1, -1);
-    bench.trust.replace_wanted_crl(&wanted, Arc::clone(&fetched)).unwrap();
+    bench.trust.replace_wanted_crl(&wanted, Arc::clone(&fetched), earlier(2 * DAY)).unwrap();
     assert_eq!((judge(&bench, 1), judge(&bench, 2)), (Reason::CrlExpired, Reason::TlsOk));
     // A certificate without a point is covered by no part.
     assert_eq!(bench.judge(&[&root.issue(&leaf_params(&[HOST])).der]), Reason::TlsOk);
-    bench.trust.replace_wanted_crl(&wanted, part(1, 1)).unwrap();
+    bench.trust.replace_wanted_crl(&wanted, part(1, 1), now()).unwrap();
     assert_eq!((judge(&bench, 1), judge(&bench, 2)), (Reason::TlsOk, Reason::TlsOk));
 
     // The program starts again, and reads the lists that it has kept.
     bench.trust.clear_crls(&RootsId::public());
-    bench.trust.restore_fetched_crl(&RootsId::public(), part(1, 2)).unwrap();
+    bench.trust.restore_fetched_crl(&RootsId::public(), part(1, 2), now()).unwrap();
     assert_eq!((judge(&bench, 1), judge(&bench, 2)), (Reason::TlsOk, Reason::TlsOk));
 
     // The rule hard wants one for each certificate.
@@ -159,8 +164,82 @@ fn fetched_list_asks_nothing_of_certificates_that_it_does_not_cover() {
     judge(&bench, 3);
     let wanted = bench.trust.wanted(now());
     let wanted = wanted.iter().find(|list| urls(std::slice::from_ref(list))[0].contains("3.crl"));
-    bench.trust.replace_wanted_crl(wanted.unwrap(), part(3, 2)).unwrap();
+    bench.trust.replace_wanted_crl(wanted.unwrap(), part(3, 2), now()).unwrap();
     assert_eq!((judge(&bench, 3), judge(&bench, 2)), (Reason::TlsOk, Reason::RevocationUnknown));
+}
+
+/// Whoever answers the fetch can repeat a list of last year, which is genuine. Certificates that
+/// pass without a list must go on to pass.
+#[test]
+fn expired_list_is_refused_unless_it_replaces_one() {
+    use std::sync::Arc;
+    const URL: &str = "http://example.com/1.crl";
+    let root = Authority::new("Root");
+    let leaf = root.issue(&with_points(leaf_params(&[HOST]), &[URL]));
+    let list = |from, until| {
+        Arc::new(Crl::from_der(&root.crl_dated(&[], days(from), days(until))).unwrap())
+    };
+    let mut bench = Bench::new(&[&root]).revocation(Revocation::IfConfigured);
+    assert_eq!(bench.judge(&[&leaf.der]), Reason::TlsOk);
+    let wanted = bench.trust.wanted(now()).remove(0);
+    let generation = bench.trust.generation();
+    let refused = bench.trust.replace_wanted_crl(&wanted, list(-3, -1), now());
+    assert_eq!(refused, Err(ReplaceError::Expired { next_update: earlier(DAY) }));
+    let refused = bench.trust.restore_fetched_crl(&RootsId::public(), list(-3, 0), now());
+    assert_eq!(
+        refused.unwrap_err().to_string(),
+        "the revocation list has expired already, at 2026-06-01T00:00:00Z"
+    );
+    assert_eq!((bench.trust.generation(), bench.judge(&[&leaf.der])), (generation, Reason::TlsOk));
+
+    // An issuer that is late: its newer list is expired too, and is taken for what it revokes.
+    bench.trust.replace_wanted_crl(&wanted, list(-3, -1), earlier(2 * DAY)).unwrap();
+    let replaced = bench.trust.replace_wanted_crl(&wanted, list(-2, 0), now());
+    assert_eq!(replaced, Ok(Replaced::Replaced));
+    assert_eq!(bench.judge(&[&leaf.der]), Reason::CrlExpired);
+}
+
+/// A list that no chain has named for two weeks is not refreshed. When it expires, it must not make
+/// the next certificate fail.
+#[test]
+fn expired_list_is_dropped_unless_it_is_wanted_or_an_administrator_loaded_it() {
+    use std::sync::Arc;
+    const URL: &str = "http://example.com/1.crl";
+    let root = Authority::new("Root");
+    let mut params = with_points(leaf_params(&[HOST]), &[URL]);
+    params.not_after = days(100);
+    let leaf = root.issue(&params);
+    let list =
+        |until| Arc::new(Crl::from_der(&root.crl_dated(&[], days(-1), days(until))).unwrap());
+    let id = RootsId::public();
+    let mut bench = Bench::new(&[&root]).revocation(Revocation::IfConfigured);
+    assert_eq!(bench.judge(&[&leaf.der]), Reason::TlsOk);
+    let wanted = bench.trust.wanted(now()).remove(0);
+    bench.trust.replace_wanted_crl(&wanted, list(30), now()).unwrap();
+    let (expiry, last) = (30 * DAY, WANTED_FOR.as_secs());
+    assert!(!bench.trust.drop_expired_crls(later(expiry - 1)));
+    assert!(bench.trust.wanted(later(last + 1)).is_empty());
+    let generation = bench.trust.generation();
+    assert!(!bench.trust.drop_expired_crls(later(expiry - 1)));
+    assert_eq!(bench.trust.generation(), generation);
+    assert!(bench.trust.drop_expired_crls(later(expiry)));
+    assert_ne!(bench.trust.generation(), generation);
+    assert_eq!((bench.trust.crls(&id).count(), bench.trust.list_sets()), (0, Vec::new()));
+
+    // Wanted: the rule of the connector sees that it has expired.
+    assert_eq!(bench.judge(&[&leaf.der]), Reason::TlsOk);
+    bench.trust.replace_wanted_crl(&wanted, list(3), now()).unwrap();
+    assert!(!bench.trust.drop_expired_crls(later(4 * DAY)));
+    assert_eq!(bench.trust.crls(&id).count(), 1);
+
+    // Of the administrator, also once a fetched one has replaced it.
+    bench.trust.clear_crls(&id);
+    bench.trust.replace_crl(&id, list(3)).unwrap();
+    assert!(!bench.trust.drop_expired_crls(later(expiry)));
+    let newer = Arc::new(Crl::from_der(&root.crl_dated(&[], days(0), days(4))).unwrap());
+    bench.trust.replace_wanted_crl(&wanted, newer, now()).unwrap();
+    assert!(!bench.trust.drop_expired_crls(later(expiry)));
+    assert_eq!(bench.trust.crls(&id).count(), 1);
 }
 
 /// An authority has two keys under one name, and its old list names no distribution point.
@@ -174,7 +253,7 @@ fn list_of_another_key_of_the_issuer_does_not_count_for_a_wanted_one() {
     for rule in [Revocation::IfConfigured, Revocation::Hard] {
         let mut bench = Bench::new(&[&root]).crl(&root.crl(&[])).revocation(rule);
         let list = |issuer: &Authority| Arc::new(Crl::from_der(&issuer.crl(&[])).unwrap());
-        bench.trust.restore_fetched_crl(&RootsId::public(), list(&old)).unwrap();
+        bench.trust.restore_fetched_crl(&RootsId::public(), list(&old), now()).unwrap();
         let judged = bench.judge(&[&leaf(&new).der, &new.der]);
         let wanted = bench.trust.wanted(now()).remove(0);
         assert_eq!((&*wanted.urls, wanted.next_update), (&[URL.to_owned()][..], None));
@@ -183,7 +262,7 @@ fn list_of_another_key_of_the_issuer_does_not_count_for_a_wanted_one() {
             Revocation::Hard => assert_eq!(judged, Reason::CrlInvalid),
             _ => assert_eq!(judged, Reason::TlsOk),
         }
-        bench.trust.replace_wanted_crl(&wanted, list(&new)).unwrap();
+        bench.trust.replace_wanted_crl(&wanted, list(&new), now()).unwrap();
         assert!(bench.trust.has_current(&wanted, now()));
         assert_eq!(bench.judge(&[&leaf(&new).der, &new.der]), Reason::TlsOk);
         assert_eq!(bench.judge(&[&leaf(&old).der, &old.der]), Reason::TlsOk);

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use pki_types::UnixTime;
 use smtp_tls_policy::HttpUrlError;
-use smtp_tls_policy::pki::{LiveTrust, Replaced, RootsId, WantedList};
-use tokio::task::JoinSet;
+use smtp_tls_policy::pki::{Crl, LiveTrust, ReplaceError, Replaced, RootsId, Trust, WantedList};
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::Instant;
 
 use super::fetching::{Fetching, Lead, Turn};
 use super::http::{self, CrlFetchError};
-use super::store;
+use super::store::{self, Folder};
 use crate::http::Reach;
 
 /// Most octets of a list, unless set: a list of a million entries has some 40 MiB.
@@ -32,7 +32,7 @@ const MAX_AT_ONCE: usize = 8;
 #[derive(Clone, Debug)]
 pub struct CrlFetcher {
     trust: Arc<LiveTrust>,
-    directory: Option<PathBuf>,
+    folder: Option<Arc<Folder>>,
     max_len: usize,
     timeout: Duration,
     interval: Duration,
@@ -46,7 +46,7 @@ pub struct CrlFetcher {
 pub struct FetchedList {
     /// The set of roots to which it belongs.
     pub roots: RootsId,
-    /// The URL that was tried last.
+    /// The URL from which it came, or the last one that was tried.
     pub url: String,
     /// What was done with the list, or why there is none.
     pub outcome: Result<Replaced, CrlFetchError>,
@@ -57,7 +57,7 @@ impl CrlFetcher {
     pub fn new(trust: Arc<LiveTrust>) -> Self {
         Self {
             trust,
-            directory: None,
+            folder: None,
             max_len: DEFAULT_MAX_LIST_LEN,
             timeout: DEFAULT_FETCH_TIMEOUT,
             interval: DEFAULT_INTERVAL,
@@ -66,10 +66,12 @@ impl CrlFetcher {
         }
     }
 
-    /// Keeps the lists in this directory, which only this process should be able to write.
+    /// Keeps the lists in this directory, which only this process should be able to write, and
+    /// which no other fetcher uses. A file is removed when its list has been replaced, or has
+    /// expired and is not wanted any more.
     #[must_use]
     pub fn with_directory(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.directory = Some(directory.into());
+        self.folder = Some(Arc::new(Folder::new(directory.into())));
         self
     }
 
@@ -104,8 +106,9 @@ impl CrlFetcher {
         self
     }
 
-    /// Loads the lists that were kept on disk, and returns how many. A damaged file is renamed to
-    /// `*.damaged` and reported to the log.
+    /// Loads the lists that were kept on disk and are not loaded yet, one after the other, and
+    /// returns how many. Files of lists that have expired, or that a newer one has replaced, are
+    /// removed. A damaged file is renamed to `*.damaged` and reported to the log.
     ///
     /// # Errors
     ///
@@ -114,31 +117,65 @@ impl CrlFetcher {
     /// # Cancel safety
     ///
     /// The lists that were read before the future is dropped are loaded.
-    pub async fn load(&self) -> std::io::Result<usize> {
-        let Some(directory) = &self.directory else {
+    pub async fn load(&self, now: UnixTime) -> std::io::Result<usize> {
+        let Some(folder) = &self.folder else {
             return Ok(0);
         };
+        let there = Arc::clone(folder);
+        let files = spawn_blocking(move || there.unloaded()).await??;
         let mut loaded = 0;
-        for kept in store::read(directory, self.max_len).await? {
-            match self.trust.restore_fetched_crl_der(&kept.roots, &kept.der) {
-                Ok(_) => loaded += 1,
-                Err(error) => {
-                    tracing::warn!(url = kept.url, %error, "a kept revocation list cannot be used");
-                    store::set_aside(&kept.path, "it cannot be used").await;
-                }
-            }
+        for file in files {
+            let (fetcher, there) = (self.clone(), Arc::clone(folder));
+            let restored = spawn_blocking(move || fetcher.restore(&there, file, now)).await?;
+            loaded += usize::from(restored);
         }
         Ok(loaded)
+    }
+
+    /// Loads a list that was kept. It blocks on the disk, and while the list is parsed.
+    fn restore(&self, folder: &Folder, file: PathBuf, now: UnixTime) -> bool {
+        let Some(kept) = store::read(&file, self.max_len) else { return false };
+        let restored = Crl::from_der(&kept.der).map_err(ReplaceError::Crl).and_then(|list| {
+            let list = Arc::new(list);
+            let restore =
+                |trust: &mut Trust| trust.restore_fetched_crl(&kept.roots, Arc::clone(&list), now);
+            self.trust.try_update(restore).map(|replaced| (list, replaced))
+        });
+        match restored {
+            Ok((list, replaced)) => {
+                folder.loaded(file, &list);
+                // The file of a list that this one has replaced, or that is loaded already.
+                if replaced != Replaced::Added {
+                    folder.sweep(&self.trust.load());
+                }
+                replaced != Replaced::Unchanged
+            }
+            Err(error @ (ReplaceError::Expired { .. } | ReplaceError::Older { .. })) => {
+                tracing::debug!(url = kept.url, %error, "a kept revocation list is removed");
+                store::remove(&file);
+                false
+            }
+            Err(error) => {
+                tracing::warn!(url = kept.url, %error, "a kept revocation list cannot be used");
+                store::set_aside(&file, "it cannot be used");
+                false
+            }
+        }
     }
 
     /// Fetches the lists that are due, at most eight at the same time, and returns what became of
     /// each. A list that is fetched already, for a delivery that waits, is left out. A list that
     /// could not be fetched, or is not newer, waits for a minute, and longer with each failure.
     ///
+    /// Before that, fetched lists that are not wanted any more are dropped with their files, if
+    /// they expire before the next look.
+    ///
     /// # Cancel safety
     ///
-    /// Fetches that run are given up; the lists that came before the future is dropped are loaded.
+    /// Fetches that run are given up; the lists that came before the future is dropped are loaded,
+    /// though the last of them may not be on disk.
     pub async fn refresh(&self, now: UnixTime) -> Vec<FetchedList> {
+        self.drop_expired(now).await;
         let wanted = self.trust.load().wanted(now);
         self.fetching.keep_pauses(&wanted);
         let mut due = wanted.into_iter().filter(|list| list.due <= now);
@@ -206,7 +243,7 @@ impl CrlFetcher {
     ///
     /// As [`refresh`](Self::refresh).
     pub async fn run(&self) -> Infallible {
-        if let Err(error) = self.load().await {
+        if let Err(error) = self.load(UnixTime::now()).await {
             tracing::warn!(%error, "the kept revocation lists cannot be read; they are fetched again");
         }
         loop {
@@ -215,65 +252,131 @@ impl CrlFetcher {
         }
     }
 
-    /// Tries the URLs of a list in order, and loads what comes.
+    /// Drops the lists that will have expired at the next look, and are not wanted any more: they
+    /// would make the next certificate fail that they cover.
+    async fn drop_expired(&self, now: UnixTime) {
+        let fetcher = self.clone();
+        let next_look = now.as_secs().saturating_add(self.interval.as_secs());
+        let next_look = UnixTime::since_unix_epoch(Duration::from_secs(next_look));
+        let dropping = spawn_blocking(move || {
+            let dropped = fetcher.trust.update(|trust| trust.drop_expired_crls(next_look));
+            if dropped && let Some(folder) = &fetcher.folder {
+                folder.sweep(&fetcher.trust.load());
+            }
+        });
+        if let Err(error) = dropping.await {
+            tracing::error!(%error, "the removal of expired revocation lists broke");
+        }
+    }
+
+    /// Tries the URLs of a list in order, until one brings a newer list that has not expired, and
+    /// loads and keeps what comes.
     async fn fetch(self, wanted: WantedList, lead: Lead, now: UnixTime) -> FetchedList {
-        let mut last = (String::new(), Err(CrlFetchError::Url(HttpUrlError::Scheme)));
         let reach = match wanted.roots == RootsId::public() {
             true => self.reach,
             false => Reach::Any,
         };
+        let mut best = (String::new(), Err(CrlFetchError::Url(HttpUrlError::Scheme)));
         for url in &wanted.urls {
-            let fetched = http::get(url, self.max_len, self.timeout, reach).await;
-            let done = fetched.is_ok();
-            last = (url.clone(), fetched);
-            if done {
+            let taken = match http::get(url, self.max_len, self.timeout, reach).await {
+                Ok(der) => self.take(&wanted, der, now).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = &taken {
+                let code = error.code();
+                tracing::debug!(url, code, %error, "no revocation list from this URL");
+            }
+            // Whoever answers for one URL must not hide what the others have.
+            let is_over = taken.as_ref().is_ok_and(|it| it.is_new() && it.list.next_update() > now);
+            if rank(&taken) >= rank(&best.1) {
+                best = (url.clone(), taken);
+            }
+            if is_over {
                 break;
             }
         }
-        let fetched = self.take(&wanted, last.0, last.1).await;
+        let (url, taken) = best;
         // A list that is new may be due again at once, if its issuer is late.
-        let is_new = matches!(fetched.outcome, Ok(Replaced::Added | Replaced::Replaced));
-        lead.done(is_new, now);
-        fetched
+        lead.done(taken.as_ref().is_ok_and(Taken::is_new), now);
+        let outcome = match taken {
+            Ok(taken) => {
+                let replaced = taken.replaced;
+                tracing::debug!(url, ?replaced, "fetched a revocation list");
+                if taken.is_new() {
+                    self.keep(&wanted, &url, taken).await;
+                }
+                Ok(replaced)
+            }
+            Err(error) => {
+                tracing::warn!(
+                    url,
+                    roots = %wanted.roots,
+                    code = error.code(),
+                    %error,
+                    "a revocation list cannot be refreshed; when the loaded one expires, the rule of \
+                     the connector decides about certificates of its issuer"
+                );
+                Err(error)
+            }
+        };
+        FetchedList { roots: wanted.roots, url, outcome }
     }
 
-    /// Loads what a fetch brought, and keeps it.
+    /// Loads what a fetch brought, in a thread where it may take its time: a long list is parsed
+    /// and hashed.
     async fn take(
         &self,
         wanted: &WantedList,
-        url: String,
-        fetched: Result<Vec<u8>, CrlFetchError>,
-    ) -> FetchedList {
-        let outcome = match fetched {
-            Err(error) => Err(error),
-            Ok(der) => match self.trust.replace_wanted_crl_der(wanted, &der) {
-                Ok(replaced) => {
-                    if replaced != Replaced::Unchanged {
-                        self.keep(wanted, &url, &der).await;
-                    }
-                    Ok(replaced)
-                }
-                Err(error) => Err(CrlFetchError::List(error)),
-            },
-        };
-        match &outcome {
-            Ok(replaced) => tracing::debug!(url, ?replaced, "fetched a revocation list"),
-            Err(error) => tracing::warn!(
-                url,
-                roots = %wanted.roots,
-                %error,
-                "a revocation list cannot be refreshed; when the loaded one expires, the rule of the \
-                 connector decides about certificates of its issuer"
-            ),
-        }
-        FetchedList { roots: wanted.roots.clone(), url, outcome }
+        der: Vec<u8>,
+        now: UnixTime,
+    ) -> Result<Taken, CrlFetchError> {
+        let (trust, wanted) = (Arc::clone(&self.trust), wanted.clone());
+        spawn_blocking(move || {
+            let list = Arc::new(Crl::from_der(&der).map_err(ReplaceError::Crl)?);
+            let replace =
+                |trust: &mut Trust| trust.replace_wanted_crl(&wanted, Arc::clone(&list), now);
+            let replaced = trust.try_update(replace)?;
+            Ok(Taken { list, der, replaced })
+        })
+        .await?
     }
 
-    async fn keep(&self, wanted: &WantedList, url: &str, der: &[u8]) {
-        let Some(directory) = &self.directory else { return };
-        if let Err(error) = store::write(directory, &wanted.roots, url, der).await {
-            let directory = directory.display();
-            tracing::warn!(%directory, %error, "a revocation list cannot be kept on disk");
+    /// Keeps a list on disk, and removes the files of those that it has replaced.
+    async fn keep(&self, wanted: &WantedList, url: &str, taken: Taken) {
+        let Some(folder) = &self.folder else { return };
+        let (folder, trust) = (Arc::clone(folder), Arc::clone(&self.trust));
+        let (roots, url) = (wanted.roots.clone(), url.to_owned());
+        let keeping = spawn_blocking(move || {
+            let written = folder.write(&roots, &url, &taken.der, &taken.list);
+            if let Err(error) = written {
+                let directory = folder.path().display();
+                tracing::warn!(%directory, %error, "a revocation list cannot be kept on disk");
+            }
+            folder.sweep(&trust.load());
+        });
+        if let Err(error) = keeping.await {
+            tracing::error!(%error, "the task that keeps a revocation list on disk broke");
         }
+    }
+}
+
+/// A list that came, and what was done with it.
+struct Taken {
+    list: Arc<Crl>,
+    der: Vec<u8>,
+    replaced: Replaced,
+}
+
+impl Taken {
+    fn is_new(&self) -> bool {
+        self.replaced != Replaced::Unchanged
+    }
+}
+
+/// Of what several URLs bring, the highest counts.
+fn rank(taken: &Result<Taken, CrlFetchError>) -> u8 {
+    match taken {
+        Err(_) => 0,
+        Ok(taken) => 1 + u8::from(taken.is_new()),
     }
 }

@@ -40,6 +40,29 @@ pub enum CrlFetchError {
     /// The list was fetched, and cannot be used.
     #[error(transparent)]
     List(#[from] ReplaceError),
+    /// The task that reads the list broke, which is a defect of this library.
+    #[error("the task that reads the list broke")]
+    Broken(#[from] tokio::task::JoinError),
+}
+
+impl CrlFetchError {
+    /// A short word for logs and metrics. It does not change between versions.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Url(_) => "crl-fetch-url",
+            Self::NotGlobal(_) => "crl-fetch-not-global",
+            Self::Io(_) => "crl-fetch-connection",
+            Self::Http(_) => "crl-fetch-http",
+            Self::Status(_) => "crl-fetch-status",
+            Self::TooLong(_) => "crl-fetch-too-long",
+            Self::Timeout(_) => "crl-fetch-timeout",
+            Self::List(ReplaceError::Older { .. }) => "crl-fetch-older",
+            Self::List(ReplaceError::Expired { .. }) => "crl-fetch-expired",
+            Self::List(ReplaceError::Signature) => "crl-fetch-signature",
+            Self::List(_) => "crl-fetch-unusable",
+            Self::Broken(_) => "crl-fetch-broken",
+        }
+    }
 }
 
 /// Fetches what a URL names, within one deadline from the look-up of the host to the last octet.

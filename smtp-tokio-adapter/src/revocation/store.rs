@@ -1,101 +1,204 @@
 //! Fetched lists on disk, one file for each.
 //!
 //! A file begins with three lines of text, the form, the set of roots and the URL, and has the list
-//! in DER after them. Its name is a digest of roots and URL.
+//! in DER after them. Its name is a digest of the set and the list: a list that comes from two URLs
+//! is one file, and another list never takes its place. Everything here blocks on the disk.
 
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use sha2::{Digest, Sha256};
-use smtp_tls_policy::pki::RootsId;
-use tokio::io::AsyncReadExt;
+use smtp_tls_policy::pki::{Crl, RootsId, Trust};
 
 /// The first line of each file, and the version that is written.
 const FORM: &str = "smtp revocation list ";
 const VERSION: u32 = 1;
 const SUFFIX: &str = "crl";
+/// Of a file that is being written.
+const TEMPORARY: &str = "new";
 /// Octets of a file before its list: the form, the set of roots and the URL.
 const MAX_HEAD_LEN: usize = 4096;
 
+/// A directory of lists.
+#[derive(Debug)]
+pub(super) struct Folder {
+    directory: PathBuf,
+    /// The files whose lists are loaded, or were. Held while files are written or removed.
+    files: Mutex<HashMap<PathBuf, Weak<Crl>>>,
+}
+
 /// A list that was kept.
 pub(super) struct Kept {
-    pub(super) path: PathBuf,
     pub(super) roots: RootsId,
     pub(super) url: String,
     pub(super) der: Vec<u8>,
 }
 
-/// Writes a list. A crash leaves the old file or the new one. A file of a later version is left
-/// alone.
-pub(super) async fn write(
-    directory: &Path,
-    roots: &RootsId,
-    url: &str,
-    der: &[u8],
-) -> io::Result<()> {
-    let head = format!("{FORM}{VERSION}\n{roots}\n{url}\n");
-    if roots.as_str().contains('\n') {
-        return Err(io::Error::other("the name of the roots has a line end"));
+impl Folder {
+    pub(super) fn new(directory: PathBuf) -> Self {
+        Self { directory, files: Mutex::default() }
     }
-    let digest = Sha256::digest(format!("{roots}\n{url}"));
-    let name: String = digest.iter().map(|octet| format!("{octet:02x}")).collect();
-    let path = directory.join(name).with_extension(SUFFIX);
-    let new = path.with_extension("new");
-    if let Ok(there) = read_some(&path, MAX_HEAD_LEN).await
-        && version(&there).is_some_and(|version| version > VERSION)
-    {
-        return Ok(());
+
+    pub(super) fn path(&self) -> &Path {
+        &self.directory
     }
-    tokio::fs::create_dir_all(directory).await?;
-    tokio::fs::write(&new, [head.as_bytes(), der].concat()).await?;
-    tokio::fs::File::open(&new).await?.sync_all().await?;
-    tokio::fs::rename(&new, &path).await
+
+    /// Writes a list. A crash leaves the whole file or none. A file of a later version is left
+    /// alone.
+    pub(super) fn write(
+        &self,
+        roots: &RootsId,
+        url: &str,
+        der: &[u8],
+        list: &Arc<Crl>,
+    ) -> io::Result<()> {
+        if roots.as_str().contains('\n') {
+            return Err(io::Error::other("the name of the roots has a line end"));
+        }
+        let mut files = self.files();
+        let digest = Sha256::new().chain_update(format!("{roots}\n")).chain_update(der).finalize();
+        let name: String = digest.iter().map(|octet| format!("{octet:02x}")).collect();
+        let path = self.directory.join(name).with_extension(SUFFIX);
+        if let Ok(there) = read_some(&path, MAX_HEAD_LEN)
+            && version(&there).is_some_and(|version| version > VERSION)
+        {
+            return Ok(());
+        }
+        fs::create_dir_all(&self.directory)?;
+        let new = path.with_extension(unique());
+        let written = write_whole(&new, &format!("{FORM}{VERSION}\n{roots}\n{url}\n"), der);
+        if let Err(error) = written.and_then(|()| fs::rename(&new, &path)) {
+            let _ = fs::remove_file(&new);
+            return Err(error);
+        }
+        files.insert(path, Arc::downgrade(list));
+        Ok(())
+    }
+
+    /// Notes that the list of this file is loaded.
+    pub(super) fn loaded(&self, path: PathBuf, list: &Arc<Crl>) {
+        self.files().insert(path, Arc::downgrade(list));
+    }
+
+    /// Removes the files whose lists were loaded and are no more.
+    pub(super) fn sweep(&self, trust: &Trust) {
+        let lists = trust.list_sets().into_iter().flat_map(|roots| trust.crls(roots));
+        let loaded: HashSet<_> = lists.map(Arc::as_ptr).collect();
+        // No other list has the address of one that a `Weak` points to.
+        self.files().retain(|path, list| loaded.contains(&list.as_ptr()) || !remove(path));
+    }
+
+    /// The files of lists that are not loaded. What a crash has left half written is removed.
+    pub(super) fn unloaded(&self) -> io::Result<Vec<PathBuf>> {
+        let files = self.files();
+        let entries = match fs::read_dir(&self.directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let path = entry?.path();
+            let suffix = path.extension().and_then(OsStr::to_str);
+            match suffix {
+                Some(TEMPORARY) => drop(remove(&path)),
+                Some(SUFFIX) if !files.contains_key(&path) => found.push(path),
+                _ => {}
+            }
+        }
+        Ok(found)
+    }
+
+    fn files(&self) -> MutexGuard<'_, HashMap<PathBuf, Weak<Crl>>> {
+        // There is nothing in it that could be out of order.
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// Reads all lists of a directory that are not longer than this. A damaged file is set aside with
-/// the suffix `damaged`; a file of a later version, and one that cannot be read, is named in the
-/// log and left alone.
-pub(super) async fn read(directory: &Path, max_len: usize) -> io::Result<Vec<Kept>> {
-    let mut entries = match tokio::fs::read_dir(directory).await {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
-    };
-    let mut found = Vec::new();
-    while let Some(entry) = entries.next_entry().await? {
-        let path = entry.path();
-        if path.extension() != Some(OsStr::new(SUFFIX)) {
-            continue;
+/// Reads a list that is not longer than this. A damaged file is set aside with the suffix
+/// `damaged`; a file of a later version, and one that cannot be read, is named in the log and left
+/// alone.
+pub(super) fn read(path: &Path, max_len: usize) -> Option<Kept> {
+    let limit = max_len.saturating_add(MAX_HEAD_LEN);
+    let octets = match read_some(path, limit.saturating_add(1)) {
+        Ok(octets) => octets,
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => Vec::new(),
+        Err(error) => {
+            let file = path.display();
+            tracing::warn!(%file, %error, "a kept revocation list cannot be read");
+            return None;
         }
-        let limit = max_len.saturating_add(MAX_HEAD_LEN);
-        let octets = match read_some(&path, limit.saturating_add(1)).await {
-            Ok(octets) => octets,
-            Err(error) if error.kind() == io::ErrorKind::IsADirectory => Vec::new(),
-            Err(error) => {
-                let file = path.display();
-                tracing::warn!(%file, %error, "a kept revocation list cannot be read");
-                continue;
-            }
-        };
-        match (version(&octets), parse(&octets)) {
-            (Some(version), _) if version > VERSION => tracing::warn!(
+    };
+    match (version(&octets), head(&octets)) {
+        (Some(version), _) if version > VERSION => {
+            tracing::warn!(
                 file = %path.display(),
                 "a kept revocation list is of a later version of this program; it is left alone, \
                  and fetched again when it is wanted"
-            ),
-            (Some(VERSION), Some((roots, url, der))) if octets.len() <= limit => {
-                found.push(Kept { path, roots: RootsId::new(roots), url: url.to_owned(), der });
-            }
-            (_, _) => set_aside(&path, "not a revocation list that was kept here").await,
+            );
+            None
+        }
+        (Some(VERSION), Some((roots, url, len))) if octets.len() <= limit => {
+            let (roots, url) = (RootsId::new(roots), url.to_owned());
+            let mut der = octets;
+            drop(der.drain(..len));
+            Some(Kept { roots, url, der })
+        }
+        (_, _) => {
+            set_aside(path, "not a revocation list that was kept here");
+            None
         }
     }
-    Ok(found)
+}
+
+/// Removes a file that is of no more use. Returns whether it is gone.
+pub(super) fn remove(path: &Path) -> bool {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            let file = path.display();
+            tracing::warn!(%file, %error, "the file of an old revocation list cannot be removed");
+            false
+        }
+        _ => true,
+    }
+}
+
+/// Renames a damaged file, so that it is not read again and can be looked at.
+pub(super) fn set_aside(path: &Path, why: &str) {
+    let aside = path.with_extension("damaged");
+    let moved = fs::rename(path, &aside);
+    tracing::warn!(
+        file = %path.display(),
+        why,
+        "a kept revocation list is damaged; it is set aside, and fetched again when it is wanted"
+    );
+    if let Err(error) = moved {
+        tracing::warn!(file = %path.display(), %error, "the damaged file cannot be renamed");
+    }
+}
+
+/// The suffix of a temporary file: no two that are written have the same.
+fn unique() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("{}-{number}.{TEMPORARY}", std::process::id())
+}
+
+fn write_whole(path: &Path, head: &str, der: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(head.as_bytes())?;
+    file.write_all(der)?;
+    file.sync_all()
 }
 
 /// At most this many octets of a file.
-async fn read_some(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
-    let (mut octets, file) = (Vec::new(), tokio::fs::File::open(path).await?);
-    file.take(u64::try_from(limit).unwrap_or(u64::MAX)).read_to_end(&mut octets).await?;
+fn read_some(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+    let (mut octets, file) = (Vec::new(), File::open(path)?);
+    file.take(u64::try_from(limit).unwrap_or(u64::MAX)).read_to_end(&mut octets)?;
     Ok(octets)
 }
 
@@ -105,23 +208,10 @@ fn version(octets: &[u8]) -> Option<u32> {
     std::str::from_utf8(first).ok()?.strip_prefix(FORM)?.parse().ok()
 }
 
-fn parse(octets: &[u8]) -> Option<(&str, &str, Vec<u8>)> {
+/// The set of roots and the URL, and the length of the head.
+fn head(octets: &[u8]) -> Option<(&str, &str, usize)> {
     let mut parts = octets.splitn(4, |octet| *octet == b'\n');
     let mut line = || std::str::from_utf8(parts.next()?).ok();
     let (_form, roots, url) = (line()?, line()?, line()?);
-    Some((roots, url, parts.next()?.to_vec()))
-}
-
-/// Renames a damaged file, so that it is not read again and can be looked at.
-pub(super) async fn set_aside(path: &Path, why: &str) {
-    let aside = path.with_extension("damaged");
-    let moved = tokio::fs::rename(path, &aside).await;
-    tracing::warn!(
-        file = %path.display(),
-        why,
-        "a kept revocation list is damaged; it is set aside, and fetched again when it is wanted"
-    );
-    if let Err(error) = moved {
-        tracing::warn!(file = %path.display(), %error, "the damaged file cannot be renamed");
-    }
+    Some((roots, url, octets.len() - parts.next()?.len()))
 }

@@ -1,97 +1,18 @@
 //! Revocation lists that are fetched because judged chains name them, from a server that
 //! misbehaves.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pki_types::{CertificateDer, UnixTime};
+use pki_types::UnixTime;
 use smtp_tls_policy::pki::{LiveTrust, ReplaceError, Replaced, Revocation, RootsId, Trust};
-use smtp_tls_policy::plan::{Facts, HostOrigin, plan};
 use smtp_tls_policy::rules::{OutboundConnector, Posture};
-use smtp_tls_policy::{Host, Namespace, Reason};
+use smtp_tls_policy::{Namespace, Reason};
 use smtp_tokio_adapter::revocation::{CrlFetchError, CrlFetcher, FetchedList};
 use smtp_tokio_adapter::test_kit::Pki;
 
-use crate::common::HOST;
-use crate::web::{Answer, Authority, SERIAL, Web};
-
-struct World {
-    web: Web,
-    root: Authority,
-    leaf: CertificateDer<'static>,
-    trust: Arc<LiveTrust>,
-}
-
-impl World {
-    /// A leaf whose list has these paths.
-    async fn new(paths: &[&str]) -> Self {
-        let (web, root) = (Web::start().await, Authority(Pki::new()));
-        let urls: Vec<_> = paths.iter().map(|path| web.url(path)).collect();
-        let leaf = root.leaf(&urls).cert[0].clone();
-        let trust = Arc::new(LiveTrust::new(Trust::from_der([root.0.root()]).unwrap()));
-        Self { web, root, leaf, trust }
-    }
-
-    fn judge(&self) -> Reason {
-        self.judge_by(&self.trust)
-    }
-
-    fn judge_by(&self, trust: &LiveTrust) -> Reason {
-        let mut connector =
-            OutboundConnector::new("c", vec![Namespace::Default], Posture::Verified);
-        connector.revocation = Revocation::Hard;
-        self.judge_for(&connector, trust)
-    }
-
-    fn judge_for(&self, connector: &OutboundConnector, trust: &LiveTrust) -> Reason {
-        let host = Host::parse(HOST).unwrap();
-        let plan = plan(&Facts::new(connector, &host, &host, HostOrigin::Mx)).unwrap();
-        plan.judge(std::slice::from_ref(&self.leaf), &trust.load(), UnixTime::now()).reason()
-    }
-
-    fn fetcher(&self) -> CrlFetcher {
-        let fetcher = CrlFetcher::new(Arc::clone(&self.trust)).with_any_address();
-        fetcher.with_timeout(Duration::from_secs(5))
-    }
-}
-
-fn in_seconds(seconds: u64) -> UnixTime {
-    UnixTime::since_unix_epoch(UnixTime::now().duration() + Duration::from_secs(seconds))
-}
-
-trait SinceEpoch {
-    fn duration(&self) -> Duration;
-}
-
-impl SinceEpoch for UnixTime {
-    fn duration(&self) -> Duration {
-        Duration::from_secs(self.as_secs())
-    }
-}
-
-/// A folder that is gone when this is dropped.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let _ = std::fs::remove_dir_all(&path);
-        Self(path)
-    }
-
-    fn files(&self, suffix: &str) -> Vec<PathBuf> {
-        let files = std::fs::read_dir(&self.0).into_iter().flatten();
-        let files = files.map(|entry| entry.unwrap().path());
-        files.filter(|path| path.extension().is_some_and(|it| it == suffix)).collect()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+use crate::web::{Answer, Authority, SERIAL};
+use crate::world::{SinceEpoch, World, in_seconds};
 
 #[tokio::test]
 async fn list_is_fetched_after_first_contact_and_refreshed_before_it_expires() {
@@ -198,88 +119,18 @@ async fn fetch_that_fails_waits_longer_each_time() {
 async fn list_that_is_stale_on_the_server_is_not_fetched_in_a_loop() {
     let world = World::new(&["/1.crl"]).await;
     let url = world.web.url("/1.crl");
-    world.web.answer("/1.crl", Answer::List(world.root.list(1, &[], (25, 24), &url)));
+    world.web.answer("/1.crl", Answer::List(world.root.list(1, &[], (24, 25), &url)));
     world.judge();
     let fetcher = world.fetcher();
     assert!(matches!(fetcher.refresh(UnixTime::now()).await[0].outcome, Ok(Replaced::Added)));
-    assert_eq!(world.judge(), Reason::CrlExpired);
     for seconds in 0..50 {
         assert!(fetcher.refresh(in_seconds(seconds)).await.is_empty());
     }
-    let fetched = fetcher.refresh(in_seconds(70)).await;
-    assert!(matches!(fetched[0].outcome, Ok(Replaced::Unchanged)), "{fetched:?}");
-}
-
-#[tokio::test]
-async fn lists_are_kept_on_disk_and_damaged_files_are_set_aside() {
-    let folder = Folder::new("crl-fetch-kept");
-    let world = World::new(&["/1.crl"]).await;
-    let url = world.web.url("/1.crl");
-    world.web.answer("/1.crl", Answer::List(world.root.list(1, &[], (1, 25), &url)));
-    world.judge();
-    let fetcher = world.fetcher().with_directory(&folder.0);
-    assert_eq!(fetcher.load().await.unwrap(), 0);
-    fetcher.refresh(UnixTime::now()).await;
-    let files = folder.files("crl");
-    assert_eq!((files.len(), folder.files("new").len()), (1, 0));
-
-    // After a restart, without the network.
-    let restart = || Arc::new(LiveTrust::new(Trust::from_der([world.root.0.root()]).unwrap()));
-    let trust = restart();
-    assert_eq!(world.judge_by(&trust), Reason::RevocationUnknown);
-    let again = CrlFetcher::new(Arc::clone(&trust)).with_directory(&folder.0);
-    assert_eq!(again.load().await.unwrap(), 1);
-    assert_eq!(world.judge_by(&trust), Reason::TlsOk);
-    world.web.requests();
-    assert!(again.refresh(UnixTime::now()).await.is_empty());
-    assert_eq!(world.web.requests(), 0);
-
-    // Damaged in the list, and in the head; files of another kind stay.
-    let octets = std::fs::read(&files[0]).unwrap();
-    std::fs::write(folder.0.join("notes.txt"), b"x").unwrap();
-    for damaged in [&octets[..octets.len() - 9], &octets[1..], b"", b"\n\n\n"] {
-        std::fs::write(&files[0], damaged).unwrap();
-        let trust = restart();
-        let fetcher = CrlFetcher::new(Arc::clone(&trust)).with_directory(&folder.0);
-        assert_eq!(fetcher.load().await.unwrap(), 0);
-        assert_eq!((folder.files("crl").len(), folder.files("damaged").len()), (0, 1));
-        assert_eq!(world.judge_by(&trust), Reason::RevocationUnknown);
+    for seconds in [70, 3700] {
+        let fetched = fetcher.refresh(in_seconds(seconds)).await;
+        assert!(matches!(fetched[0].outcome, Ok(Replaced::Unchanged)), "{fetched:?}");
     }
-    assert_eq!(folder.files("txt").len(), 1);
-}
-
-/// A file of a later version is of use to that version, and one bad entry is no reason to do
-/// without the other lists.
-#[tokio::test]
-async fn kept_list_of_a_later_version_stays_and_a_folder_or_dangling_link_spoils_no_other() {
-    let folder = Folder::new("crl-fetch-newer");
-    let world = World::new(&["/1.crl"]).await;
-    let url = world.web.url("/1.crl");
-    world.web.answer("/1.crl", Answer::List(world.root.list(1, &[], (1, 25), &url)));
-    world.judge();
-    world.fetcher().with_directory(&folder.0).refresh(UnixTime::now()).await;
-    let file = folder.files("crl").remove(0);
-    std::fs::create_dir(folder.0.join("0.crl")).unwrap();
-    #[cfg(unix)]
-    std::os::unix::fs::symlink(folder.0.join("nowhere"), folder.0.join("00.crl")).unwrap();
-    let restart = || {
-        let trust = LiveTrust::new(Trust::from_der([world.root.0.root()]).unwrap());
-        let trust = Arc::new(trust);
-        let fetcher = CrlFetcher::new(Arc::clone(&trust)).with_directory(&folder.0);
-        (trust, fetcher.with_any_address())
-    };
-    assert_eq!(restart().1.load().await.unwrap(), 1);
-    assert_eq!(folder.files("damaged").len(), 1);
-
-    let written = std::fs::read(&file).unwrap();
-    let newer = [b"smtp revocation list 2", &written[b"smtp revocation list 1".len()..]].concat();
-    std::fs::write(&file, &newer).unwrap();
-    let (trust, fetcher) = restart();
-    assert_eq!(fetcher.load().await.unwrap(), 0);
-    assert_eq!(world.judge_by(&trust), Reason::RevocationUnknown);
-    fetcher.refresh(UnixTime::now()).await;
-    assert_eq!(world.judge_by(&trust), Reason::TlsOk);
-    assert_eq!(std::fs::read(&file).unwrap(), newer);
+    assert_eq!(world.judge_at(Revocation::Hard, in_seconds(3700)), Reason::CrlExpired);
 }
 
 #[tokio::test]

@@ -4,6 +4,11 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod expiry;
 mod fetching;
 mod first_contact;
+mod kept;
+mod long;
+mod urls;
 mod web;
+mod world;

@@ -26,8 +26,13 @@ pub(crate) struct Authority(pub(crate) Pki);
 impl Authority {
     /// The certificate of the host, which names these URLs of its list.
     pub(crate) fn leaf(&self, urls: &[String]) -> Arc<CertifiedKey> {
+        self.leaf_of(SERIAL, urls)
+    }
+
+    /// The same with another serial number.
+    pub(crate) fn leaf_of(&self, serial: u64, urls: &[String]) -> Arc<CertifiedKey> {
         let mut params = CertificateParams::new(vec![HOST.to_owned()]).unwrap();
-        params.serial_number = Some(SerialNumber::from(SERIAL));
+        params.serial_number = Some(SerialNumber::from(serial));
         params.crl_distribution_points = vec![CrlDistributionPoint { uris: urls.to_vec() }];
         self.0.sign(&params)
     }
@@ -66,6 +71,8 @@ impl Authority {
 #[derive(Clone)]
 pub(crate) enum Answer {
     List(Vec<u8>),
+    /// A list of which there is one copy.
+    Long(Arc<[u8]>),
     /// The list, once the gate is open.
     Gated(Arc<Semaphore>, Vec<u8>),
     /// These octets, and the end of the connection.
@@ -111,6 +118,10 @@ impl Web {
         let path = request.split(' ').nth(1)?;
         let answer = self.answers.lock().unwrap().get(path).cloned();
         match answer.unwrap_or(Answer::Raw(b"HTTP/1.1 404 No\r\n\r\n".to_vec())) {
+            Answer::Long(list) => {
+                stream.write_all(head(&list).as_bytes()).await.ok()?;
+                stream.write_all(&list).await.ok()?;
+            }
             Answer::List(list) => stream.write_all(&found(&list)).await.ok()?,
             Answer::Gated(gate, list) => {
                 drop(gate.acquire().await.ok()?);
@@ -146,6 +157,9 @@ impl Web {
 }
 
 fn found(list: &[u8]) -> Vec<u8> {
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", list.len());
-    [head.as_bytes(), list].concat()
+    [head(list).as_bytes(), list].concat()
+}
+
+fn head(list: &[u8]) -> String {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", list.len())
 }
