@@ -98,6 +98,7 @@ async fn header_is_read_alike_in_every_cut_and_nothing_after_it() {
             let (result, _) = read(&loopback(), &[&header[..end]]).await;
             let result = result.unwrap_err();
             assert!(matches!(result, ProxyHeaderError::Closed), "{name}, {end}: {result:?}");
+            assert_eq!(result.code(), "proxy-header-closed");
         }
     }
 }
@@ -105,11 +106,12 @@ async fn header_is_read_alike_in_every_cut_and_nothing_after_it() {
 #[tokio::test]
 async fn malformed_header_has_a_typed_error() {
     use ProxyHeaderError as E;
-    type Case = (&'static str, Vec<u8>, fn(&E) -> bool);
-    let malformed: fn(&E) -> bool = |it| matches!(it, E::Malformed(_));
-    let too_long: fn(&E) -> bool = |it| matches!(it, E::TooLong { .. });
-    let missing: fn(&E) -> bool = |it| matches!(it, E::Missing);
-    let transport: fn(&E) -> bool = |it| matches!(it, E::Transport);
+    type Is = (&'static str, fn(&E) -> bool);
+    type Case = (&'static str, Vec<u8>, Is);
+    let malformed: Is = ("proxy-header-malformed", |it| matches!(it, E::Malformed(_)));
+    let too_long: Is = ("proxy-header-too-long", |it| matches!(it, E::TooLong { .. }));
+    let missing: Is = ("proxy-header-missing", |it| matches!(it, E::Missing));
+    let transport: Is = ("proxy-header-transport", |it| matches!(it, E::Transport));
     let line = |text: &str| format!("PROXY {text}\r\n").into_bytes();
     let mut huge = v2(0x21, 0x11, &[0; 2033]);
     huge.truncate(16);
@@ -142,10 +144,11 @@ async fn malformed_header_has_a_typed_error() {
         ("UDP", v2(0x21, 0x12, IPV4), transport),
         ("a Unix socket", v2(0x21, 0x31, &[0; 216]), transport),
     ];
-    for (name, header, is_right) in cases {
+    for (name, header, (code, is_right)) in cases {
         let (result, _) = read(&loopback(), &[&header]).await;
         let error = result.expect_err(name);
         assert!(is_right(&error), "{name}: {error:?}");
+        assert_eq!(error.code(), code, "{name}");
     }
 }
 
@@ -172,6 +175,7 @@ async fn header_that_does_not_come_times_out() {
     ours.write_all(&V1[..20]).await.unwrap();
     let error = proxy.read(&mut theirs).await.unwrap_err();
     assert!(matches!(error, ProxyHeaderError::TimedOut(it) if it == Duration::from_millis(30)));
+    assert_eq!(error.code(), "proxy-header-timeout");
 }
 
 /// A listener with these proxies; the peers for which it made handlers are written down.

@@ -78,8 +78,8 @@ impl Crls {
     ///
     /// # Errors
     ///
-    /// A [`ReplaceError`], and nothing is changed: a predecessor is newer, none of the issuer's known
-    /// keys signed the list, or it was fetched, has expired, and has no predecessor.
+    /// A [`ReplaceError`], and nothing is changed: a predecessor is newer, none of the issuer's
+    /// known keys signed the list, or it was fetched, has expired, and has no predecessor.
     pub(crate) fn replace(
         &mut self,
         crl: Arc<Crl>,
@@ -129,8 +129,8 @@ impl Crls {
             None if kin.is_empty() && known.is_none() => (Vec::new(), Vec::new()),
             None => return Err(ReplaceError::Signature),
         };
-        // It would clear no certificate, and make those fail that pass without a list: whoever
-        // answers the fetch could defer the mail by an old list.
+        // It would clear no certificate, and make those fail that pass without a list: an attacker
+        // on the way of the fetch could defer the mail by an old list.
         if has_expired && genuine.is_empty() {
             return Err(ReplaceError::Expired { next_update: crl.next_update() });
         }

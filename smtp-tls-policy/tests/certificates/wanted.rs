@@ -168,8 +168,8 @@ fn fetched_list_asks_nothing_of_certificates_that_it_does_not_cover() {
     assert_eq!((judge(&bench, 3), judge(&bench, 2)), (Reason::TlsOk, Reason::RevocationUnknown));
 }
 
-/// Whoever answers the fetch can repeat a list of last year, which is genuine. Certificates that
-/// pass without a list must go on to pass.
+/// An attacker on the way of the fetch can repeat a list of last year, which is genuine.
+/// Certificates that pass without a list must go on to pass.
 #[test]
 fn expired_list_is_refused_unless_it_replaces_one() {
     use std::sync::Arc;

@@ -286,7 +286,7 @@ impl CrlFetcher {
                 let code = error.code();
                 tracing::debug!(url, code, %error, "no revocation list from this URL");
             }
-            // Whoever answers for one URL must not hide what the others have.
+            // The server of one URL must not hide what the others have.
             let is_over = taken.as_ref().is_ok_and(|it| it.is_new() && it.list.next_update() > now);
             if rank(&taken) >= rank(&best.1) {
                 best = (url.clone(), taken);

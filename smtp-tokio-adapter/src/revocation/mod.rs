@@ -8,8 +8,8 @@
 //! that run. A list is fetched again when three quarters of its life are over.
 //!
 //! Of the URLs of a list each is tried until one brings a newer list that is signed by the right
-//! key and has not expired. A list that has expired already is refused unless it replaces one, and a
-//! list that no judgement has named for two weeks is dropped when it expires, with its file:
+//! key and has not expired. A list that has expired already is refused unless it replaces one, and
+//! a list that no judgement has named for two weeks is dropped when it expires, with its file:
 //! certificates that pass without a list would fail because of it. Lists that an administrator
 //! loaded stay, and so does a fetched list that is still wanted: when they expire, the rule of the
 //! connector says so.

@@ -315,7 +315,7 @@ impl<S: Io, H: Handler> Caller<Server, S> for Answering<H> {
         match Looks::like(driver.unread()) {
             Looks::Header => {
                 let error = ProxyHeaderError::Unlisted;
-                tracing::warn!(%error, "refused with 421");
+                tracing::warn!(code = error.code(), %error, "refused with 421");
                 let (server, output) = driver.parts();
                 server.close(&PROXY_HEADER, output);
                 self.awaits_proxy_header = false;

@@ -161,7 +161,8 @@ async fn client(
             Some((stream, client))
         }
         Err(error) => {
-            tracing::warn!(%error, "refused: no usable PROXY header from a listed proxy");
+            let code = error.code();
+            tracing::warn!(code, %error, "refused: no usable PROXY header from a listed proxy");
             if !inbound.implicit {
                 let _: io::Result<usize> = stream.try_write(NO_PROXY_HEADER);
             }

@@ -95,6 +95,22 @@ pub enum ProxyHeaderError {
     Io(#[from] io::Error),
 }
 
+impl ProxyHeaderError {
+    /// A short word for logs and metrics. It does not change between versions.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Missing => "proxy-header-missing",
+            Self::Unlisted => "proxy-header-unlisted",
+            Self::TooLong { .. } => "proxy-header-too-long",
+            Self::Malformed(_) => "proxy-header-malformed",
+            Self::Transport => "proxy-header-transport",
+            Self::TimedOut(_) => "proxy-header-timeout",
+            Self::Closed => "proxy-header-closed",
+            Self::Io(_) => "proxy-header-io",
+        }
+    }
+}
+
 impl ProxyProtocol {
     /// The proxies of these networks: `192.0.2.0/24`, `2001:db8::/32`, or single addresses.
     ///

@@ -109,3 +109,14 @@ pub enum StoreError {
     #[error("the store does not answer")]
     Away,
 }
+
+impl StoreError {
+    /// A short word for logs and metrics. It does not change between versions.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Io(_) => "store-io",
+            Self::Server(_) => "store-server",
+            Self::Away => "store-away",
+        }
+    }
+}

@@ -165,7 +165,8 @@ impl WatchedStore {
             }
             Err(error) => {
                 if !was_away {
-                    tracing::warn!(%error, "the store is away; {}", self.consequence);
+                    let code = error.code();
+                    tracing::warn!(code, %error, "the store is away; {}", self.consequence);
                 }
                 None
             }

@@ -64,6 +64,21 @@ pub enum PostError {
     Timeout(Duration),
 }
 
+impl PostError {
+    /// A short word for logs and metrics. It does not change between versions.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Uri(_) => "report-post-uri",
+            Self::Connect(_) => "report-post-connection",
+            Self::NotGlobal(_) => "report-post-not-global",
+            Self::Tls(_) => "report-post-tls",
+            Self::Http(_) => "report-post-http",
+            Self::Status(_) => "report-post-status",
+            Self::Timeout(_) => "report-post-timeout",
+        }
+    }
+}
+
 impl ReportClient {
     /// A client with the algorithms of this provider. The trust counts only
     /// [`with_certificates`](Self::with_certificates).

@@ -13,7 +13,7 @@ use crate::world::{Folder, World, in_seconds};
 const RULE: Revocation = Revocation::IfConfigured;
 const HOUR: u64 = 3600;
 
-/// Whoever is between this host and the server can repeat an old list, which is genuine. It must
+/// An attacker between this host and the server can repeat an old list, which is genuine. It must
 /// not make certificates fail that pass without a list.
 #[tokio::test]
 async fn expired_list_that_is_replayed_defers_no_mail() {
@@ -80,8 +80,8 @@ async fn list_that_is_not_wanted_is_dropped_with_its_file_when_it_expires() {
     assert_eq!(world.judge_at(RULE, expired), Reason::TlsOk);
 }
 
-/// A list that was there and cannot be refreshed is one that the rule asks for: otherwise whoever
-/// keeps the refresh away could let a revoked certificate pass.
+/// A list that was there and cannot be refreshed is one that the rule asks for: otherwise an
+/// attacker who blocks the refresh could let a revoked certificate pass.
 #[tokio::test]
 async fn expired_list_that_is_wanted_stays_and_fails() {
     let folder = Folder::new("crl-fetch-blocked");

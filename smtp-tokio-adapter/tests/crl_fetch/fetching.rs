@@ -61,28 +61,49 @@ async fn hostile_answers_have_typed_errors_and_change_nothing() {
     let redirect = format!("HTTP/1.1 302 Found\r\nLocation: {}\r\n\r\n", world.web.url("/2.crl"));
     world.web.answer("/2.crl", Answer::List(good.clone()));
     type Is = fn(&CrlFetchError) -> bool;
-    let cases: [(&str, Answer, Is); 10] = [
-        ("404", raw("HTTP/1.1 404 No\r\n\r\n"), |e| matches!(e, CrlFetchError::Status(404))),
-        ("a redirection", raw(&redirect), |e| matches!(e, CrlFetchError::Status(302))),
-        ("no HTTP", raw("220 mx.example.com ESMTP\r\n"), |e| matches!(e, CrlFetchError::Http(_))),
-        ("nothing", raw(""), |e| matches!(e, CrlFetchError::Http(_))),
-        ("a body that ends early", raw("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n0"), |e| {
-            matches!(e, CrlFetchError::Http(_))
-        }),
-        ("a body without an end", Answer::Endless, |e| matches!(e, CrlFetchError::TooLong(_))),
-        ("silence", Answer::Silence, |e| matches!(e, CrlFetchError::Timeout(_))),
-        ("no list", Answer::List(b"<html>".to_vec()), |e| {
-            matches!(e, CrlFetchError::List(ReplaceError::Crl(_)))
-        }),
-        ("half a list", Answer::List(good[..good.len() / 2].to_vec()), |e| {
-            matches!(e, CrlFetchError::List(ReplaceError::Crl(_)))
-        }),
-        ("a forged list", Answer::List(forged), |e| {
-            matches!(e, CrlFetchError::List(ReplaceError::Signature))
-        }),
+    let http: Is = |e| matches!(e, CrlFetchError::Http(_));
+    let unusable: Is = |e| matches!(e, CrlFetchError::List(ReplaceError::Crl(_)));
+    let early = "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n0";
+    let half = good[..good.len() / 2].to_vec();
+    let cases: [(&str, Answer, Is, &str); 10] = [
+        (
+            "404",
+            raw("HTTP/1.1 404 No\r\n\r\n"),
+            |e| matches!(e, CrlFetchError::Status(404)),
+            "crl-fetch-status",
+        ),
+        (
+            "a redirection",
+            raw(&redirect),
+            |e| matches!(e, CrlFetchError::Status(302)),
+            "crl-fetch-status",
+        ),
+        ("no HTTP", raw("220 mx.example.com ESMTP\r\n"), http, "crl-fetch-http"),
+        ("nothing", raw(""), http, "crl-fetch-http"),
+        ("a body that ends early", raw(early), http, "crl-fetch-http"),
+        (
+            "a body without an end",
+            Answer::Endless,
+            |e| matches!(e, CrlFetchError::TooLong(_)),
+            "crl-fetch-too-long",
+        ),
+        (
+            "silence",
+            Answer::Silence,
+            |e| matches!(e, CrlFetchError::Timeout(_)),
+            "crl-fetch-timeout",
+        ),
+        ("no list", Answer::List(b"<html>".to_vec()), unusable, "crl-fetch-unusable"),
+        ("half a list", Answer::List(half), unusable, "crl-fetch-unusable"),
+        (
+            "a forged list",
+            Answer::List(forged),
+            |e| matches!(e, CrlFetchError::List(ReplaceError::Signature)),
+            "crl-fetch-signature",
+        ),
     ];
     let before = world.trust.load().generation();
-    for (name, answer, is) in cases {
+    for (name, answer, is, code) in cases {
         world.web.answer("/1.crl", answer);
         // Each with a fetcher that has not failed yet.
         let fetcher =
@@ -90,6 +111,7 @@ async fn hostile_answers_have_typed_errors_and_change_nothing() {
         let fetched = fetcher.refresh(UnixTime::now()).await;
         let [fetched] = &fetched[..] else { panic!("{name}: {fetched:?}") };
         assert!(fetched.outcome.as_ref().is_err_and(is), "{name}: {fetched:?}");
+        assert_eq!(fetched.outcome.as_ref().unwrap_err().code(), code, "{name}");
         assert_eq!(world.trust.load().generation(), before, "{name}");
     }
     assert_eq!(world.judge(), Reason::RevocationUnknown);
@@ -162,6 +184,7 @@ async fn lists_of_public_roots_are_fetched_from_global_addresses_only() {
         panic!("{fetched:?}")
     };
     assert!(refused.is_loopback());
+    assert_eq!(fetched[0].outcome.as_ref().unwrap_err().code(), "crl-fetch-not-global");
     assert_eq!((world.web.requests(), world.judge()), (0, Reason::RevocationUnknown));
 
     let private = RootsId::new("private-ca");

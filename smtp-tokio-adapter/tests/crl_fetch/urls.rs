@@ -17,7 +17,7 @@ fn raw(text: &str) -> Answer {
     Answer::Raw(text.as_bytes().to_vec())
 }
 
-/// Whoever answers for the first URL, with whatever it is, cannot keep the others from being asked.
+/// The server of the first URL, whatever it answers, cannot keep the others from being asked.
 #[tokio::test]
 async fn first_url_that_answers_badly_does_not_hide_the_second() {
     type Bad = fn(&World, &str) -> Answer;

@@ -56,6 +56,7 @@ async fn certificate_counts_only_if_the_caller_says_so() {
     let strict = client(&pki).with_certificates();
     let error = strict.post(&uri(&web), "x", &zone(HOST)).await.unwrap_err();
     assert!(matches!(error, PostError::Tls(_)), "{error}");
+    assert_eq!(error.code(), "report-post-tls");
     assert_eq!(web.requests().len(), 1);
 }
 
@@ -66,6 +67,7 @@ async fn other_statuses_are_failures_and_redirects_are_not_followed() {
         let web = Web::good(&pki, HOST, Answer::Keeps(response(status, None, ""))).await;
         let error = client(&pki).post(&uri(&web), "x", &zone(HOST)).await.unwrap_err();
         assert!(matches!(error, PostError::Status(got) if got == code), "{error}");
+        assert_eq!(error.code(), "report-post-status");
         assert_eq!(web.requests().len(), 1);
     }
 }
@@ -75,25 +77,28 @@ async fn hostile_destinations_have_typed_errors() {
     let pki = Pki::new();
     let short = || client(&pki).with_time_limit(Duration::from_millis(400));
     let endless = "HTTP/1.1 100 Continue\r\n\r\n".to_owned();
-    for (answer, is) in [
-        (
-            Answer::Ends("220 mx ESMTP\r\n".into()),
-            (|e| matches!(e, PostError::Http(_))) as fn(&PostError) -> bool,
-        ),
-        (Answer::Ends(String::new()), |e| matches!(e, PostError::Http(_))),
-        (Answer::Keeps(endless), |e| matches!(e, PostError::Timeout(_))),
+    type Is = fn(&PostError) -> bool;
+    let (http, timeout): (Is, Is) =
+        (|e| matches!(e, PostError::Http(_)), |e| matches!(e, PostError::Timeout(_)));
+    for (answer, is, code) in [
+        (Answer::Ends("220 mx ESMTP\r\n".into()), http, "report-post-http"),
+        (Answer::Ends(String::new()), http, "report-post-http"),
+        (Answer::Keeps(endless), timeout, "report-post-timeout"),
     ] {
         let web = Web::good(&pki, HOST, answer).await;
         let error = short().post(&uri(&web), "x", &zone(HOST)).await.unwrap_err();
         assert!(is(&error), "{error}");
+        assert_eq!(error.code(), code);
     }
     let web =
         Web::start(Tls::Octets(b"HTTP/1.1 200 OK\r\n\r\n".to_vec()), Answer::Keeps("".into()));
     let error = short().post(&uri(&web.await), "x", &zone(HOST)).await.unwrap_err();
     assert!(matches!(error, PostError::Tls(_)), "{error}");
+    assert_eq!(error.code(), "report-post-tls");
     let nowhere = Zone::new(DnsStatus::Insecure);
     let error = short().post(&format!("https://{HOST}/"), "x", &nowhere).await.unwrap_err();
     assert!(matches!(error, PostError::Connect(_)), "{error}");
+    assert_eq!(error.code(), "report-post-connection");
     for (uri, expected) in [
         ("http://reports.test.example/", HttpUrlError::Scheme),
         ("mailto:a@b.example", HttpUrlError::Scheme),
@@ -104,6 +109,7 @@ async fn hostile_destinations_have_typed_errors() {
     ] {
         let error = short().post(uri, "x", &nowhere).await.unwrap_err();
         assert!(matches!(error, PostError::Uri(why) if why == expected), "{uri}: {error}");
+        assert_eq!(error.code(), "report-post-uri");
     }
 }
 
@@ -125,6 +131,7 @@ async fn report_is_not_posted_to_an_address_that_is_not_global() {
     let loopback: IpAddr = "127.0.0.1".parse().unwrap();
     let error = strict.post(&uri(&web), "x", &zone(HOST)).await.unwrap_err();
     assert!(matches!(error, PostError::NotGlobal(refused) if refused == loopback), "{error}");
+    assert_eq!(error.code(), "report-post-not-global");
     for literal in [
         "127.0.0.1",
         "10.0.0.1",
@@ -142,6 +149,7 @@ async fn report_is_not_posted_to_an_address_that_is_not_global() {
         let uri = format!("https://{literal}:{}/", web.port);
         let error = strict.post(&uri, "x", &zone(HOST)).await.unwrap_err();
         assert!(matches!(error, PostError::NotGlobal(_)), "{literal}: {error}");
+        assert_eq!(error.code(), "report-post-not-global");
     }
     // One address of the two families is enough to refuse the other.
     let host = Domain::parse(HOST).unwrap();
@@ -149,6 +157,7 @@ async fn report_is_not_posted_to_an_address_that_is_not_global() {
     both.add_host(&host, ["fd00::1".parse().unwrap(), loopback]);
     let error = strict.post(&uri(&web), "x", &both).await.unwrap_err();
     assert!(matches!(error, PostError::NotGlobal(_)), "{error}");
+    assert_eq!(error.code(), "report-post-not-global");
     assert!(web.requests().is_empty());
     client(&pki).post(&uri(&web), "x", &zone(HOST)).await.unwrap();
     assert_eq!(web.requests().len(), 1);

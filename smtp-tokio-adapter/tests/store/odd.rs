@@ -69,6 +69,8 @@ async fn odd_answers_are_typed_errors() {
             matches!(found, Err(StoreError::Server(_) | StoreError::Away)),
             "{what}: {found:?}"
         );
+        let code = found.unwrap_err().code();
+        assert!(["store-server", "store-away"].contains(&code), "{what}: {code}");
         let found = timeout(HANG, store.list("")).await.unwrap();
         assert!(found.is_err(), "{what}: {found:?}");
         let put = timeout(HANG, store.put_new("key", b"value", HOUR)).await.unwrap();
