@@ -14,6 +14,7 @@ use serde::Deserialize;
 use smtp_proto::route::SMTP_PORT;
 use smtp_proto::sasl::client::Credentials;
 use smtp_proto::server::{ServerConfig, StartTls};
+use smtp_proto::wire::host::HostName;
 use smtp_proto::wire::path::Domain;
 use smtp_tls_policy::pki::{LiveTrust, RootsId, Trust};
 use smtp_tls_policy::rules::{
@@ -66,6 +67,7 @@ const UPKEEP: Duration = Duration::from_secs(60);
 ///
 /// ```toml
 /// name = "mail.example.com"           # of this host: for EHLO, greetings and Received fields
+/// other-names = ["mx2.example.com"]   # of this host in MX records: it sends no mail to itself
 /// connectors = "connectors.toml"      # see `smtp_tls_policy::rules::Config`
 /// state = "/var/lib/mail"             # revocation lists and MTA-STS policies are kept here
 /// resolver = "127.0.0.1"              # default: those of /etc/resolv.conf
@@ -167,7 +169,15 @@ impl Setup {
         let outbound_connectors = Arc::new(config.outbound);
         let sender = Sender::new(outbound, Arc::clone(&outbound_connectors), lookups);
         let sender = source.check("connectors", &settings.connectors, |_| sender)?;
-        let mut sender = sender.with_route(|route| route.port = settings.port);
+        let other_names = settings
+            .other_names
+            .iter()
+            .map(|other| source.check("other-names", other, |it| it.parse::<HostName>()));
+        let other_names = other_names.collect::<Result<Vec<_>, _>>()?;
+        let mut sender = sender.with_route(|route| {
+            route.port = settings.port;
+            route.own_names.extend(other_names);
+        });
         for (connector, login) in &settings.credentials {
             let credentials = login.credentials(&source, connector, &outbound_connectors)?;
             sender = sender.with_credentials(connector, credentials);
@@ -226,6 +236,8 @@ impl Setup {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Settings {
     name: Spanned<String>,
+    #[serde(default)]
+    other_names: Vec<Spanned<String>>,
     connectors: Spanned<PathBuf>,
     state: Spanned<PathBuf>,
     resolver: Option<Spanned<String>>,

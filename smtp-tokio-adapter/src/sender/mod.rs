@@ -210,11 +210,14 @@ impl<L: Lookups> Sender<L> {
     ) -> Result<Self, Faults<ConnectorError>> {
         connectors.check(&outbound.trust.load(), &outbound.tls.identities())?;
         let limits = PoolLimits::default();
+        let mut route = RouteConfig::default();
+        // A name that is none of the DNS is that of no MX host.
+        route.own_names.extend(outbound.smtp.name.as_str().parse());
         Ok(Self {
             outbound,
             connectors,
             lookups,
-            route: RouteConfig::default(),
+            route,
             skips_failed_family: false,
             credentials: HashMap::new(),
             deliveries: AtomicU64::new(0),
@@ -228,7 +231,9 @@ impl<L: Lookups> Sender<L> {
     }
 
     /// Changes how routes are walked. The seed is changed from one delivery to the next, and a
-    /// smart host has a port of its own.
+    /// smart host has a port of its own. The name in EHLO is one of the
+    /// [`own_names`](RouteConfig::own_names) from the beginning: add each other name by which MX
+    /// records call this host, so that it does not deliver to itself.
     #[must_use]
     pub fn with_route(self, change: impl FnOnce(&mut RouteConfig)) -> Self {
         self.with(|sender| change(&mut sender.route))

@@ -17,5 +17,7 @@ mod nested;
 mod replayed;
 mod rows;
 mod servers;
+#[cfg(feature = "settings")]
+mod setup;
 mod signed;
 mod signer;

@@ -223,6 +223,12 @@ fn relay_with_wrong_settings_does_not_start_and_names_file_line_and_field() {
     let partner = "[[inbound]]\nname = \"p\"\nnamespaces = [\"*\"]\nrequire-tls = true\n";
     for (before, after, connectors, expected) in [
         ("relay.example", "no name", all, "relay.toml: line 1, field name: "),
+        (
+            "[roots]",
+            "other-names = [\"mx.example\", \"-\"]\n[roots]",
+            all,
+            "relay.toml: line 5, field other-names: ",
+        ),
         ("127.0.0.1:9", "dns", all, "relay.toml: line 4, field resolver: found \"dns\"; expected"),
         ("root.pem", "lost.pem", all, "relay.toml: line 6, field roots.public: "),
         ("root.pem", "key.pem", all, "key.pem has no certificate"),
