@@ -2,6 +2,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[cfg(feature = "redis")]
+mod connections;
 mod counts;
 #[cfg(feature = "redis")]
 mod odd;

@@ -53,7 +53,7 @@ pub(crate) struct Redis {
 
 #[cfg(feature = "redis")]
 impl Redis {
-    #[expect(clippy::print_stdout, reason = "a skipped test says so")]
+    #[expect(clippy::print_stderr, reason = "a skipped test says so")]
     pub(crate) async fn start(port: Option<u16>) -> Option<Self> {
         let port = port.unwrap_or_else(|| {
             let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -64,7 +64,7 @@ impl Redis {
         command.arg(port.to_string()).stdout(Stdio::null());
         let Ok(child) = command.spawn() else {
             assert!(std::env::var_os("CI").is_none(), "redis-server is not installed");
-            println!("skipped: redis-server is not installed");
+            eprintln!("skipped: redis-server is not installed");
             return None;
         };
         while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
