@@ -1,7 +1,7 @@
 //! A store that lives as long as its value.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{MAX_LISTED, Store, StoreError};
@@ -11,9 +11,42 @@ use super::{MAX_LISTED, Store, StoreError};
 #[derive(Debug, Default)]
 pub struct MemoryStore(Mutex<Records>);
 
-type Records = BTreeMap<String, (Vec<u8>, Instant)>;
-
 const MAX_RECORDS: usize = 100_000;
+
+#[derive(Debug, Default)]
+struct Records {
+    by_key: BTreeMap<Arc<str>, (Vec<u8>, Instant)>,
+    /// The keys, by what expires first.
+    by_expiry: BTreeSet<(Instant, Arc<str>)>,
+}
+
+impl Records {
+    /// The value of a key, unless it has expired.
+    fn current(&self, key: &str) -> Option<&Vec<u8>> {
+        let (value, expires) = self.by_key.get(key)?;
+        (*expires > Instant::now()).then_some(value)
+    }
+
+    fn put(&mut self, key: &str, value: &[u8], lifetime: Duration) {
+        self.remove(key);
+        if self.by_key.len() >= MAX_RECORDS
+            && let Some((_, first)) = self.by_expiry.pop_first()
+        {
+            self.by_key.remove(&first);
+        }
+        // A lifetime past what the clock can count is cut to a year.
+        let year = Duration::from_secs(366 * 24 * 60 * 60);
+        let (key, expires) = (Arc::from(key), Instant::now() + lifetime.min(year));
+        self.by_expiry.insert((expires, Arc::clone(&key)));
+        self.by_key.insert(key, (value.to_vec(), expires));
+    }
+
+    fn remove(&mut self, key: &str) {
+        if let Some((key, (_, expires))) = self.by_key.remove_entry(key) {
+            self.by_expiry.remove(&(expires, key));
+        }
+    }
+}
 
 impl MemoryStore {
     /// An empty store.
@@ -29,14 +62,11 @@ impl MemoryStore {
 
 impl Store for MemoryStore {
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let records = self.lock();
-        let record = records.get(key).filter(|(_, expires)| *expires > Instant::now());
-        let value = record.map(|(value, _)| value.clone());
-        Ok(value)
+        Ok(self.lock().current(key).cloned())
     }
 
     async fn put(&self, key: &str, value: &[u8], lifetime: Duration) -> Result<(), StoreError> {
-        put(&mut self.lock(), key, value, lifetime);
+        self.lock().put(key, value, lifetime);
         Ok(())
     }
 
@@ -47,9 +77,9 @@ impl Store for MemoryStore {
         lifetime: Duration,
     ) -> Result<bool, StoreError> {
         let mut records = self.lock();
-        let is_new = records.get(key).is_none_or(|(_, expires)| *expires <= Instant::now());
+        let is_new = records.current(key).is_none();
         if is_new {
-            put(&mut records, key, value, lifetime);
+            records.put(key, value, lifetime);
         }
         Ok(is_new)
     }
@@ -61,28 +91,12 @@ impl Store for MemoryStore {
 
     async fn list(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         let (now, records) = (Instant::now(), self.lock());
-        let from = records.range(prefix.to_owned()..);
+        let from = records.by_key.range(Arc::from(prefix)..);
         let found = from
             .take_while(|(key, _)| key.starts_with(prefix))
             .filter(|(_, (_, expires))| *expires > now)
-            .map(|(key, (value, _))| (key.clone(), value.clone()))
+            .map(|(key, (value, _))| (key.to_string(), value.clone()))
             .take(MAX_LISTED);
         Ok(found.collect())
     }
-}
-
-fn put(records: &mut Records, key: &str, value: &[u8], lifetime: Duration) {
-    let now = Instant::now();
-    if records.len() >= MAX_RECORDS && !records.contains_key(key) {
-        records.retain(|_, (_, expires)| *expires > now);
-        let first = records.iter().min_by_key(|(_, (_, expires))| *expires);
-        if let Some(first) = first.map(|(key, _)| key.clone())
-            && records.len() >= MAX_RECORDS
-        {
-            records.remove(&first);
-        }
-    }
-    // A lifetime past what the clock can count is cut to a year.
-    let year = Duration::from_secs(366 * 24 * 60 * 60);
-    records.insert(key.to_owned(), (value.to_vec(), now + lifetime.min(year)));
 }
