@@ -203,6 +203,44 @@ fn refreshes_and_expiries_are_due_in_the_background() {
     }
 }
 
+/// An attacker who suppresses the record for one max_age must not outlast the policy (RFC 8461,
+/// section 10.2).
+#[test]
+fn refresh_without_a_usable_record_fetches_under_the_id_of_the_cached_policy() {
+    let name = domain("a.example");
+    let several = Trouble::Record(TxtError::Several { count: 2 });
+    for id in [Ok(None), Err(Trouble::Lookup), Err(several)] {
+        let cache = &mut Cache::new();
+        let _ = learn(cache, "a.example", "1", "testing", 3 * DAY, 0);
+        assert_eq!(cache.due(at(DAY)), Some(Due::Refresh(name.clone())));
+        let Discovered::Fetch(fetch) = cache.refresh(&name, id.clone(), at(DAY)) else {
+            panic!("{id:?}")
+        };
+        assert_eq!(cache.refresh(&name, id.clone(), at(DAY)), Discovered::UnderWay);
+        let end = cache.fetched(fetch, response(&text("enforce", 3 * DAY)), at(DAY));
+        assert_eq!(end.answer.policy.unwrap().id().as_str(), "1");
+        assert_eq!(mode(cache, "a.example", 4 * DAY), Some(Mode::Enforce));
+        // A refresh that fails says so, and the policy stays.
+        let Discovered::Fetch(fetch) = cache.refresh(&name, id.clone(), at(2 * DAY)) else {
+            panic!("{id:?}")
+        };
+        let failed = cache.fetched(fetch, Err(FetchError::Timeout), at(2 * DAY)).answer;
+        let expected = (true, Some(Trouble::Fetch(FetchError::Timeout)));
+        assert_eq!((failed.policy.is_some(), failed.trouble), expected);
+        // The domain takes it back, and what says so may go away in silence (section 8.3).
+        let _ = learn(cache, "a.example", "2", "none", 3 * DAY, 2 * DAY);
+        assert_eq!(done(cache.refresh(&name, id.clone(), at(3 * DAY))), (None, None));
+    }
+    // Where there is an id, it counts.
+    let cache = &mut Cache::new();
+    let _ = learn(cache, "a.example", "1", "enforce", 3 * DAY, 0);
+    let Discovered::Fetch(fetch) = cache.refresh(&name, record("2"), at(1)) else { panic!() };
+    let end = cache.fetched(fetch, response(&text("enforce", DAY)), at(1));
+    assert_eq!(end.answer.policy.unwrap().id().as_str(), "2");
+    // Without a policy there is nothing to refresh.
+    assert_eq!(done(cache.refresh(&domain("b.example"), Ok(None), at(1))), (None, None));
+}
+
 #[test]
 fn what_gives_way_is_the_least_strict_then_the_least_used() {
     let cache = &mut Cache::new().with_max_policies(3).with_max_attempts(2);

@@ -392,8 +392,8 @@ pub(crate) fn crlite(trust: &Trust, now: UnixTime) {
 /// The number and the age of the cached MTA-STS policies.
 pub(crate) fn policies(cache: &sts::Cache, now: UnixTime) {
     metrics::gauge!(POLICIES).set(count(cache.len()));
-    let age = cache.oldest_fetch().map_or(0.0, |fetched| seconds(fetched, now));
-    metrics::gauge!(POLICY_AGE).set(age);
+    let oldest = cache.policies().map(|cached| cached.fetched()).min();
+    metrics::gauge!(POLICY_AGE).set(oldest.map_or(0.0, |fetched| seconds(fetched, now)));
 }
 
 #[cfg(test)]

@@ -35,6 +35,8 @@
 //! under exactly the domain it was fetched for, so no two domains share one, whatever MX hosts they
 //! share.
 //!
+//! In the background, [`Cache::due`] names the policies to be fetched again before they expire.
+//!
 //! Before mail is bounced for an `enforce` policy, call [`Cache::discovered`] once more
 //! (RFC 8461, section 5).
 
@@ -144,10 +146,10 @@ impl Cache {
         self.known.len()
     }
 
-    /// When the policy that was not fetched for the longest time was fetched; `None` without
-    /// policies. Looks at each policy.
-    pub fn oldest_fetch(&self) -> Option<UnixTime> {
-        self.known.values().map(|known| known.cached.fetched).min()
+    /// The policies that are held, of whichever mode and in no order, expired ones included until
+    /// [`Cache::due`] has named them.
+    pub fn policies(&self) -> impl Iterator<Item = &CachedPolicy> {
+        self.known.values().map(|known| &known.cached)
     }
 
     /// Whether no policy is held.
@@ -155,9 +157,9 @@ impl Cache {
         self.known.is_empty()
     }
 
-    /// Whether an unexpired policy of this domain is held, of whichever mode.
-    pub fn holds(&self, domain: &Domain, now: UnixTime) -> bool {
-        self.current(domain, now).is_some()
+    /// The policy of exactly this domain, of whichever mode, unless it has expired.
+    pub fn current(&self, domain: &Domain, now: UnixTime) -> Option<&CachedPolicy> {
+        self.known.get(domain).map(|known| &known.cached).filter(|cached| now <= cached.expires())
     }
 
     /// What applies to this domain now, without looking anything up.
@@ -199,6 +201,25 @@ impl Cache {
                 Discovered::Fetch(Fetch { domain: domain.clone(), host, id })
             }
         }
+    }
+
+    /// The record was looked up because of a [`Due::Refresh`]. The same as
+    /// [`discovered`](Cache::discovered) where there is an id. Where there is none, the policy is
+    /// fetched under the id of the cached one, so that an attacker who suppresses the record alone
+    /// does not outlast the policy (RFC 8461, section 10.2: "regardless of the state of the
+    /// "_mta-sts" TXT record"); but not one of mode none, which is how a policy goes (section 8.3).
+    pub fn refresh(
+        &mut self,
+        domain: &Domain,
+        id: Result<Option<PolicyId>, Trouble>,
+        now: UnixTime,
+    ) -> Discovered {
+        let kept = self.current(domain, now).filter(|cached| cached.policy.mode() != Mode::None);
+        let id = match (id, kept) {
+            (Ok(None) | Err(_), Some(cached)) => Ok(Some(cached.id.clone())),
+            (id, _) => id,
+        };
+        self.discovered(domain, id, now)
     }
 
     /// The fetch ended. A policy takes the place of the cached one, whatever its mode; a failure
@@ -263,11 +284,6 @@ impl Cache {
     /// When [`Cache::due`] has something to say next.
     pub fn deadline(&self) -> Option<UnixTime> {
         self.by_due.first().map(|(time, _)| *time)
-    }
-
-    /// The policy of exactly this domain, unless it has expired.
-    fn current(&self, domain: &Domain, now: UnixTime) -> Option<&CachedPolicy> {
-        self.known.get(domain).map(|known| &known.cached).filter(|cached| now <= cached.expires())
     }
 
     fn answer(&mut self, domain: &Domain, trouble: Option<Trouble>, now: UnixTime) -> StsAnswer {

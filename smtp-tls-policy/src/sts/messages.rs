@@ -198,7 +198,7 @@ pub struct FetchEnd {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Due {
-    /// Look up the record of this domain, and call [`Cache::discovered`](super::Cache::discovered).
+    /// Look up the record of this domain, and call [`Cache::refresh`](super::Cache::refresh).
     Refresh(Domain),
     /// The policy has expired and is gone: make this change in the store.
     Expired(StoreChange),

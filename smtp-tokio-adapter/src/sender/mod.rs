@@ -300,8 +300,9 @@ impl<L: Lookups> Sender<L> {
     /// store, and takes over the policies in it. That is more than a gain of time: a domain that
     /// was once mailed to stays protected where its record is suppressed (RFC 8461, section 10.2).
     ///
-    /// A store that does not answer delays a delivery by
-    /// [`MAX_CALL_TIME`](crate::store::MAX_CALL_TIME) at most; see [`store`](crate::store).
+    /// A store that does not answer delays a delivery once, by
+    /// [`MAX_CALL_TIME`](crate::store::MAX_CALL_TIME) at most. One that answers late delays it by
+    /// more; see [`store`](crate::store).
     ///
     /// # Cancel safety
     ///

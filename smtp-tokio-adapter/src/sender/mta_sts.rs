@@ -6,31 +6,90 @@ use std::time::Duration;
 
 use smtp_tls_policy::pki_types::UnixTime;
 use smtp_tls_policy::sts::{
-    Cache, CachedPolicy, Discovered, Due, FETCH_TIMEOUT, FetchEnd, FetchError, PolicyId,
+    Cache, CachedPolicy, Discovered, Due, FETCH_TIMEOUT, Fetch, FetchEnd, FetchError, PolicyId,
     StoreChange, StsAnswer, Trouble, record_name,
 };
 use smtp_tls_policy::{Domain, UnreadableRecord};
 use tokio::sync::Notify;
 
+use super::groups::all;
+use super::stored::Shared;
 use super::{Sender, lock};
 use crate::lookups::Lookups;
 use crate::metering::lookup;
 
 /// What keys of policies begin with.
 const PREFIX: &str = "sts/";
+/// Policies that are refreshed at the same time. Our own choice: a policy host that never answers
+/// takes up to 80 seconds.
+const AT_ONCE: usize = 8;
+/// How often what waits for the store is written while policies are refreshed. Our own choice.
+const WRITE_INTERVAL: Duration = Duration::from_secs(60);
+/// How long that may take each time. Our own choice.
+const WRITE_TIME: Duration = Duration::from_secs(60);
+/// Policies that are looked for in the store each time. Our own choice: after a store has come back
+/// empty, new ones may be among them, and not so many within a minute.
+const SOUGHT: usize = 8;
 
 /// What is known of policies.
 pub(super) struct Policies {
     cache: Mutex<Cache>,
     /// A fetch has ended, of whichever policy.
     fetched: Notify,
+    search: Mutex<Search>,
 }
 
 impl Policies {
     pub(super) fn new(cache: Cache) -> Self {
-        Self { cache: Mutex::new(cache), fetched: Notify::new() }
+        Self { cache: Mutex::new(cache), fetched: Notify::new(), search: Mutex::default() }
     }
 }
+
+/// The search for policies that the store has lost. It goes through the domains in turn.
+#[derive(Default)]
+struct Search {
+    /// In order.
+    held: Vec<Domain>,
+    /// The domain that was looked for last.
+    last: Option<Domain>,
+    /// How many are still to be looked for.
+    left: usize,
+    /// One was missing, and all are looked for.
+    is_whole: bool,
+}
+
+impl Search {
+    /// Looks for a few of these, or goes on looking for all.
+    fn begin(&mut self, mut held: Vec<Domain>) {
+        held.sort_unstable();
+        self.left = match self.is_whole {
+            true => self.left,
+            false => SOUGHT.min(held.len()),
+        };
+        self.held = held;
+    }
+
+    fn next(&self) -> Option<Domain> {
+        let after = self.held.partition_point(|domain| Some(domain) <= self.last.as_ref());
+        let next = self.held.get(after).or(self.held.first());
+        next.filter(|_| self.left > 0).cloned()
+    }
+
+    /// The policy of this domain is in the store now. It was missing before, or not.
+    fn found(&mut self, domain: Domain, was_lost: bool) {
+        self.left = match was_lost && !self.is_whole {
+            true => self.held.len(),
+            false => self.left,
+        };
+        self.is_whole |= was_lost;
+        self.left = self.left.saturating_sub(1);
+        self.is_whole &= self.left > 0;
+        self.last = Some(domain);
+    }
+}
+
+/// The rule of the cache by which a look-up leads to a fetch.
+type Tell = fn(&mut Cache, &Domain, Result<Option<PolicyId>, Trouble>, UnixTime) -> Discovered;
 
 /// A fetch for which others wait. They are told of its end, also where it is given up with its
 /// delivery.
@@ -61,43 +120,93 @@ impl<L: Lookups> Sender<L> {
     }
 
     /// Does what is due in the background: fetches MTA-STS policies again before they expire (RFC
-    /// 8461, section 3.3), so that no delivery waits for it. Returns when there is something to do
-    /// next.
+    /// 8461, section 3.3), a few at a time, so that no delivery waits for it; writes to the store
+    /// what could not be written before, and the policies that the store has lost. Returns when
+    /// there is something to do next. A policy that cannot be fetched again is named in the log.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the policy that is being fetched stays due, and is fetched by the
-    /// next call. A change on its way to the store may be lost to it; memory has it.
+    /// If the future is dropped, a policy that is being fetched is due again after
+    /// [`REFRESH_RETRY`](smtp_tls_policy::sts::REFRESH_RETRY), and each other one stays due.
+    /// Changes on their way to the store go on waiting for it.
     pub async fn refresh(&self) -> Option<UnixTime> {
-        if let Some(shared) = &self.shared {
-            shared.flush().await;
+        let refreshing = all((0..AT_ONCE).map(|_| Box::pin(self.refresh_due())));
+        // Policy hosts that answer late must not keep changes from the store.
+        let writing = async {
+            loop {
+                self.write_waiting().await;
+                tokio::time::sleep(WRITE_INTERVAL).await;
+            }
+        };
+        tokio::select! {
+            // If nothing is due, the store is written to once, below.
+            biased;
+            _ = refreshing => {}
+            () = writing => {}
         }
+        self.write_waiting().await;
+        lock(&self.policies.cache).deadline()
+    }
+
+    /// Fetches policies as long as one is due.
+    async fn refresh_due(&self) {
         loop {
             let due = lock(&self.policies.cache).due(self.now());
             match due {
-                Some(Due::Refresh(domain)) => {
-                    let _: StsAnswer = self.sts(&domain).await;
-                }
+                Some(Due::Refresh(domain)) => self.refresh_policy(&domain).await,
                 Some(Due::Expired(change)) => self.keep(vec![change]).await,
-                None => return lock(&self.policies.cache).deadline(),
+                None => return,
             }
+        }
+    }
+
+    /// RFC 8461, section 3.3: administrators are alerted to each refresh that fails, unless the
+    /// mode is none. The cache has no trouble with a policy of that mode.
+    async fn refresh_policy(&self, domain: &Domain) {
+        let answer = match self.next_fetch(domain, Cache::refresh).await {
+            Ok(fetch) => self.fetched(fetch).await,
+            Err(answer) => answer,
+        };
+        if let (Some(cached), Some(trouble)) = (&answer.policy, &answer.trouble) {
+            let hours_left = cached.expires().as_secs().saturating_sub(self.now().as_secs()) / 3600;
+            tracing::warn!(
+                %domain,
+                %trouble,
+                hours_left,
+                "an MTA-STS policy is not refreshed; once it expires, mail to the domain goes \
+                 without it: look why this host does not get the record or the policy"
+            );
         }
     }
 
     /// What MTA-STS says of a domain now (RFC 8461, sections 3.3 and 5.1).
     pub(super) async fn sts(&self, domain: &Domain) -> StsAnswer {
         self.recall_policy(domain).await;
+        let fetch = match self.next_fetch(domain, Cache::discovered).await {
+            Ok(fetch) => fetch,
+            Err(answer) => return answer,
+        };
+        let answer = self.fetched(fetch).await;
+        if let Some(trouble) = &answer.trouble {
+            tracing::warn!(%domain, %trouble, "an MTA-STS policy cannot be fetched, or has a fault");
+        }
+        answer
+    }
+
+    /// Looks up the record, and tells the cache. `Ok` is the fetch that it asks for, and `Err` what
+    /// applies without one.
+    async fn next_fetch(&self, domain: &Domain, tell: Tell) -> Result<Fetch, StsAnswer> {
         let id = self.policy_id(domain).await;
         let Policies { cache, fetched, .. } = &self.policies;
         let patience = tokio::time::Instant::now() + FETCH_TIMEOUT;
-        let fetch = loop {
+        loop {
             let mut ended = pin!(fetched.notified());
             // Whatever ends from here on is heard.
             ended.as_mut().enable();
-            let next = lock(cache).discovered(domain, id.clone(), self.now());
+            let next = tell(&mut lock(cache), domain, id.clone(), self.now());
             match next {
-                Discovered::Done(answer) => return answer,
-                Discovered::Fetch(fetch) => break fetch,
+                Discovered::Done(answer) => return Err(answer),
+                Discovered::Fetch(fetch) => return Ok(fetch),
                 Discovered::UnderWay => {
                     // The first mail of many to a domain fetches its policy. The others must not go
                     // without it meanwhile.
@@ -105,23 +214,26 @@ impl<L: Lookups> Sender<L> {
                     if answer.policy.is_some()
                         || tokio::time::timeout_at(patience, ended).await.is_err()
                     {
-                        return answer;
+                        return Err(answer);
                     }
                 }
             }
-        };
-        let mut fetching = Fetching { policies: &self.policies, domain, ended: false };
+        }
+    }
+
+    /// Fetches a policy, and says what applies then.
+    async fn fetched(&self, fetch: Fetch) -> StsAnswer {
+        let domain = fetch.domain().clone();
+        let mut fetching = Fetching { policies: &self.policies, domain: &domain, ended: false };
         let fetching_policy = async {
             let policy = tokio::time::timeout(FETCH_TIMEOUT, self.lookups.fetch(&fetch)).await;
             policy.unwrap_or(Err(FetchError::Timeout))
         };
         let policy = lookup("sts-policy", fetching_policy).await;
-        let FetchEnd { answer, changes } = lock(cache).fetched(fetch, policy, self.now());
+        let end = lock(&self.policies.cache).fetched(fetch, policy, self.now());
+        let FetchEnd { answer, changes } = end;
         fetching.ended = true;
         drop(fetching);
-        if let Some(trouble) = &answer.trouble {
-            tracing::warn!(%domain, %trouble, "MTA-STS");
-        }
         self.keep(changes).await;
         answer
     }
@@ -130,7 +242,7 @@ impl<L: Lookups> Sender<L> {
     /// in memory.
     async fn recall_policy(&self, domain: &Domain) {
         let Some(shared) = &self.shared else { return };
-        if lock(&self.policies.cache).holds(domain, self.now()) {
+        if lock(&self.policies.cache).current(domain, self.now()).is_some() {
             return;
         }
         let key = format!("{PREFIX}{domain}");
@@ -157,9 +269,9 @@ impl<L: Lookups> Sender<L> {
             (Ok(cached), _) => {
                 let mut cache = lock(&self.policies.cache);
                 // What came meanwhile is newer.
-                match cache.holds(cached.domain(), self.now()) {
-                    true => Vec::new(),
-                    false => cache.restore([cached], self.now()),
+                match cache.current(cached.domain(), self.now()) {
+                    Some(_) => Vec::new(),
+                    None => cache.restore([cached], self.now()),
                 }
             }
             (Err(why), Some(shared)) => {
@@ -176,15 +288,53 @@ impl<L: Lookups> Sender<L> {
         for change in changes {
             match change {
                 StoreChange::Save(cached) => {
-                    let left = cached.expires().as_secs().saturating_sub(self.now().as_secs());
-                    // The last second counts.
-                    let lifetime = Duration::from_secs(left.saturating_add(1));
-                    let key = format!("{PREFIX}{}", cached.domain());
-                    shared.put(key, cached.to_record(), lifetime).await;
+                    let (key, record, lifetime) = self.record(&cached);
+                    shared.put(key, record, lifetime).await;
                 }
                 // For want of room here: the other machines may still need it, and it expires.
                 StoreChange::Remove(_) => {}
             }
+        }
+    }
+
+    /// The key, the record and the lifetime of a policy in the store.
+    fn record(&self, cached: &CachedPolicy) -> (String, Vec<u8>, Duration) {
+        let left = cached.expires().as_secs().saturating_sub(self.now().as_secs());
+        // The last second counts.
+        let lifetime = Duration::from_secs(left.saturating_add(1));
+        (format!("{PREFIX}{}", cached.domain()), cached.to_record(), lifetime)
+    }
+
+    /// Writes what waits for the store, and what it has lost, as far as there is time.
+    async fn write_waiting(&self) {
+        let Some(shared) = &self.shared else { return };
+        let writing = async {
+            shared.flush().await;
+            self.write_lost(shared).await;
+        };
+        // The rest goes on waiting.
+        let _ = tokio::time::timeout(WRITE_TIME, writing).await;
+    }
+
+    /// Looks for a few policies in the store, in turn. If one is missing, looks for all of them: a
+    /// server that keeps nothing on disk comes back empty. What is missing is written again: it
+    /// protects the mail of others, which may be kept from the policy by now.
+    async fn write_lost(&self, shared: &Shared) {
+        let Policies { cache, search, .. } = &self.policies;
+        let held = lock(cache).policies().map(|it| it.domain().clone()).collect();
+        lock(search).begin(held);
+        while let Some(domain) = { lock(search).next() } {
+            let cached = lock(cache).current(&domain, self.now()).cloned();
+            let mut is_lost = false;
+            if let Some(cached) = cached {
+                let (key, record, lifetime) = self.record(&cached);
+                // Another machine may have written a newer one.
+                match shared.put_new(&key, &record, lifetime).await {
+                    Some(is_new) => is_lost = is_new,
+                    None => return,
+                }
+            }
+            lock(search).found(domain, is_lost);
         }
     }
 

@@ -12,6 +12,7 @@ use crate::lookups::Lookups;
 use crate::sender::groups::all;
 use crate::sender::report::DialAttempt;
 use crate::sender::shown::Shown;
+use crate::store::MAX_CALL_TIME;
 
 /// Octets that the name of a client certificate has in a key of the store. The record has all of
 /// it.
@@ -138,7 +139,9 @@ impl<L: Lookups> Sender<L> {
             let unknown = (0..peers.len()).filter(|&at| known[at].is_none());
             let unknown: Vec<usize> = unknown.collect();
             let asking = unknown.iter().map(|&at| Box::pin(self.broken_elsewhere(&peers[at])));
-            let answers = all(asking).await;
+            // A peer of which the store does not say anything in time is dialled as a new one.
+            let asking = tokio::time::timeout(MAX_CALL_TIME, all(asking));
+            let answers = asking.await.unwrap_or_default();
             for (at, answer) in unknown.into_iter().zip(answers) {
                 known[at] = answer;
             }

@@ -68,6 +68,17 @@ impl Shared {
         self.change(key, None).await;
     }
 
+    /// Puts this value unless the store has one, and returns whether it did; `None` if the store is
+    /// away.
+    pub(super) async fn put_new(
+        &self,
+        key: &str,
+        value: &[u8],
+        lifetime: Duration,
+    ) -> Option<bool> {
+        self.store.put_new(key, value, lifetime).await
+    }
+
     /// Deals with a record that cannot be read.
     pub(super) async fn unreadable(&self, key: &str, record: &[u8], why: UnreadableRecord) {
         let what = "a policy or a broken peer";
@@ -79,6 +90,20 @@ impl Shared {
     /// Writes what waits for the store. A change that fails goes on waiting and holds up no other,
     /// unless the store is away. If the future is dropped, what was not written goes on waiting.
     pub(super) async fn flush(&self) {
+        loop {
+            let begun = self.changes.load(Ordering::Relaxed);
+            if !self.flush_once().await {
+                return;
+            }
+            // A change that came meanwhile may be of a key that was past.
+            if lock(&self.unsaved).values().all(|(number, _)| *number < begun) {
+                return;
+            }
+        }
+    }
+
+    /// Writes each waiting change once. Whether the store is there to the end.
+    async fn flush_once(&self) -> bool {
         let (mut done, mut failures) = (String::new(), 0);
         while failures < MAX_FAILURES {
             let _alone = self.order.write().await;
@@ -87,36 +112,40 @@ impl Shared {
                 .range(after)
                 .next()
                 .map(|(key, (number, change))| (key.clone(), *number, change.clone()));
-            let Some((key, number, change)) = next else { return };
+            let Some((key, number, change)) = next else { return true };
             match self.write(&key, &change).await {
                 Some(()) => {
                     failures = 0;
-                    let mut unsaved = lock(&self.unsaved);
-                    if unsaved.get(&key).is_some_and(|(newest, _)| *newest == number) {
-                        unsaved.remove(&key);
-                    }
+                    self.written(&key, number);
                 }
                 None => failures += 1,
             }
             done = key;
         }
+        false
     }
 
-    /// Makes a change, or lets it wait.
+    /// Makes a change, or lets it wait: also if the future is dropped, and if the flush is under
+    /// way, which writes it then.
     async fn change(&self, key: String, change: Change) {
-        let _beside_others = self.order.read().await;
         let number = self.changes.fetch_add(1, Ordering::Relaxed);
-        let written = self.write(&key, &change).await;
-        let mut unsaved = lock(&self.unsaved);
-        if unsaved.get(&key).is_some_and(|(newest, _)| *newest > number) {
-            return;
-        }
-        match written {
-            Some(()) => drop(unsaved.remove(&key)),
-            None if unsaved.len() < MAX_UNSAVED || unsaved.contains_key(&key) => {
-                unsaved.insert(key, (number, change));
+        {
+            let mut unsaved = lock(&self.unsaved);
+            if unsaved.len() < MAX_UNSAVED || unsaved.contains_key(&key) {
+                unsaved.insert(key.clone(), (number, change.clone()));
             }
-            None => {}
+        }
+        let Ok(_beside_others) = self.order.try_read() else { return };
+        if self.write(&key, &change).await.is_some() {
+            self.written(&key, number);
+        }
+    }
+
+    /// The change of this number waits no longer.
+    fn written(&self, key: &str, number: u64) {
+        let mut unsaved = lock(&self.unsaved);
+        if unsaved.get(key).is_some_and(|(newest, _)| *newest == number) {
+            unsaved.remove(key);
         }
     }
 
@@ -197,11 +226,11 @@ mod tests {
         let mut flushing = Box::pin(shared.flush());
         assert!(is_pending(&mut flushing).await);
         assert_eq!(writes(), ["old", "old"]);
-        let mut changing = Box::pin(put("new"));
-        assert!(is_pending(&mut changing).await);
+        // No delivery waits for the flush.
+        assert!(!is_pending(&mut Box::pin(put("new"))).await);
         assert_eq!(writes(), ["old", "old"], "the new change waits for the old one");
         slow.may_end.add_permits(2);
-        tokio::join!(flushing, changing);
+        flushing.await;
         assert_eq!(writes(), ["old", "old", "new"]);
         // Nothing waits any more: an old change does not follow the new one.
         shared.flush().await;

@@ -10,6 +10,17 @@
 //! [`SharedCounts`](crate::tls_reports::SharedCounts). Deliveries never depend on it. If it is
 //! away, they go on with what is in memory; what could not be written is written when it is back.
 //!
+//! A call that takes longer than [`MAX_CALL_TIME`] is given up, and for five seconds no other one
+//! is made: a store that does not answer delays a delivery once. A store that answers each call
+//! just in time delays it by the calls that it makes one after the other: one for the policy of
+//! the domain, two to write a policy that was fetched, and for each host `MAX_CALL_TIME` for what
+//! is known of its addresses. What the delivery has shown of each peer is written in two calls
+//! after the outcomes of the recipients are known.
+//!
+//! [`Sender::refresh`](crate::Sender::refresh) looks whether the store still has the policies that
+//! are in memory. A store that came back empty gets them again, so that they protect the mail of
+//! the others before they are next fetched.
+//!
 //! While it is away, policies that another process has fetched since this sender started are not
 //! known. Mail to their domains goes as MTA-STS prescribes for a first contact. The policies that
 //! this process has used are in its memory, and it read those of the others when it started. The
@@ -47,7 +58,8 @@ pub const MAX_VALUE_LEN: usize = 128 << 10;
 pub const MAX_LISTED: usize = 10_000;
 
 /// How long a call of a [`Store`] may take, other than [`Store::list`]: then it is dropped, and the
-/// store counts as away. Our own choice: a delivery waits that long once.
+/// store counts as away. Our own choice: a delivery waits that long once, unless the store answers
+/// late (see the [module](self)).
 pub const MAX_CALL_TIME: Duration = Duration::from_secs(10);
 /// How long [`Store::list`] may take. Our own choice: a sender waits for it when it starts, and no
 /// delivery does.

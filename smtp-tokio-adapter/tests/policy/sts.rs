@@ -1,9 +1,10 @@
 //! MTA-STS, from the record and the policy to the wire (RFC 8461).
 
-use smtp_tls_policy::sts::{Fetch, FetchError, PolicyText};
+use smtp_tls_policy::sts::{Cache, CachedPolicy, Fetch, FetchError, PolicyId, PolicyText};
 use smtp_tokio_adapter::lookups::Lookups;
 use smtp_tokio_adapter::store::FileStore;
 
+use crate::common::log::Log;
 use crate::world::*;
 
 pub const ENFORCE: &str =
@@ -72,10 +73,75 @@ async fn a_policy_survives_in_the_store_and_is_refreshed_in_the_background() {
     let sender = crate::common::sender_of(outbound, world.zone, world.port);
     let sender = sender.with_store(store()).await;
     assert_eq!(send(&sender, &everybody, &plain()).await.statuses(), deferred);
-    // The refresh asks for the record, finds none, and comes again.
+    // The refresh asks for the record, finds none, asks for the policy all the same, and comes
+    // again.
     let before = sender.lookups().asked().len();
     assert!(sender.refresh().await.is_some_and(|next| next > due));
-    assert_eq!(sender.lookups().asked()[before..], ["TXT _mta-sts.test.example"]);
+    let url = "GET https://mta-sts.test.example/.well-known/mta-sts.txt";
+    assert_eq!(sender.lookups().asked()[before..], ["TXT _mta-sts.test.example", url]);
+}
+
+/// A sender on the day after it has fetched the policy of a domain, whose record an attacker
+/// suppresses from then on.
+async fn on_the_next_day(policy: &str, suppressed: DnsAnswer<Vec<Vec<u8>>>) -> Sender<Zone> {
+    let mut world = World::new(DnsStatus::Insecure).await;
+    world.zone.publish_sts(&name(DOMAIN), "1", policy);
+    let yesterday = Duration::from_secs(UnixTime::now().as_secs()) - DAY;
+    let (policy, id) = (policy.as_bytes(), PolicyId::parse("1").unwrap());
+    let policy = PolicyText::from_response(200, Some("text/plain"), policy).unwrap();
+    let cached = CachedPolicy::new(name(DOMAIN), id, UnixTime::since_unix_epoch(yesterday), policy);
+    let mut cache = Cache::new();
+    let _ = cache.restore([cached], UnixTime::now());
+    world.zone.txt.insert(name("_mta-sts.test.example"), suppressed);
+    world.sender().0.with_policy_cache(cache)
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What a look-up says of a record that an attacker suppresses, or spoils.
+fn suppressed() -> [DnsAnswer<Vec<Vec<u8>>>; 3] {
+    let spoilt = vec![b"v=STSv1; id=-;".to_vec()];
+    [
+        DnsAnswer::none(DnsStatus::Insecure),
+        DnsAnswer::none(DnsStatus::Failed),
+        DnsAnswer::new(DnsStatus::Insecure, vec![spoilt]),
+    ]
+}
+
+/// RFC 8461, section 10.2: the policy is fetched in the background whatever becomes of the record,
+/// so that an attacker must keep all of it away for a whole max_age.
+#[tokio::test]
+async fn policy_whose_record_is_suppressed_is_refreshed_and_lasts() {
+    let (log, _guard) = Log::record();
+    for suppressed in suppressed() {
+        let sender = on_the_next_day(ENFORCE, suppressed.clone()).await;
+        let next = sender.refresh().await.unwrap();
+        let left = next.as_secs() - UnixTime::now().as_secs();
+        assert!(left > DAY.as_secs() - 60, "{suppressed:?}: the next refresh is due in {left} s");
+    }
+    assert_eq!(log.with(""), Vec::<String>::new(), "nothing is wrong with the policy");
+}
+
+#[tokio::test]
+async fn refresh_that_fails_is_named_in_the_log_unless_the_mode_is_none() {
+    let unreachable = Err(FetchError::Unreachable);
+    for policy in [ENFORCE.to_owned(), ENFORCE.replace("enforce", "none")] {
+        for suppressed in suppressed() {
+            let (log, _guard) = Log::record();
+            let mut sender = on_the_next_day(&policy, suppressed.clone()).await;
+            sender.lookups_mut().policies.insert(name(DOMAIN), unreachable.clone());
+            sender.refresh().await.unwrap();
+            let named = log.with("an MTA-STS policy is not refreshed");
+            let is_kept = policy.contains("enforce");
+            assert_eq!(named.len(), usize::from(is_kept), "{suppressed:?}: {named:?}");
+            assert!(named.iter().all(|it| it.contains("hours_left=14")), "{named:?}");
+            // Mail still goes by it.
+            let report = send(&sender, &connector(Posture::Opportunistic), &plain()).await;
+            let skipped = report.skipped.iter().map(|it| it.1.refusal.reason());
+            let expected = is_kept.then_some(Reason::StsMxMismatch);
+            assert_eq!(skipped.collect::<Vec<_>>(), Vec::from_iter(expected));
+        }
+    }
 }
 
 /// What this side failed to fetch may be a policy in mode enforce.

@@ -5,8 +5,11 @@ mod common;
 #[cfg(feature = "redis")]
 mod connections;
 mod counts;
+mod lost;
 #[cfg(feature = "redis")]
 mod odd;
 mod places;
+#[cfg(feature = "redis")]
+mod processes;
 mod records;
 mod slow;

@@ -292,13 +292,13 @@ async fn list_looks_at_no_other_folder_than_that_of_its_prefix() {
 }
 
 /// A mail server, and senders that see its domain in different ways.
-struct World {
+pub(crate) struct World {
     pki: Pki,
     server: Running,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let pki = Pki::new();
         let mut inbound = Inbound::new(Arc::new(smtp()));
         inbound.tls = Some(pki.server_config(HOST));
@@ -307,7 +307,7 @@ impl World {
     }
 
     /// A sender that finds the record of the policy, or cannot look it up.
-    async fn sender(
+    pub(crate) async fn sender(
         &self,
         record: bool,
         store: Option<&Arc<impl Store + 'static>>,
@@ -330,7 +330,7 @@ impl World {
     }
 }
 
-async fn deliver(sender: &Sender<Zone>) -> RecipientStatus {
+pub(crate) async fn deliver(sender: &Sender<Zone>) -> RecipientStatus {
     let (connector, domain) = (connector(Posture::Opportunistic), Host::parse(DOMAIN).unwrap());
     let (envelope, message) =
         (envelope(&["reader@test.example"]), bytes::Bytes::from("Subject: x\r\n\r\nx\r\n"));
@@ -340,7 +340,7 @@ async fn deliver(sender: &Sender<Zone>) -> RecipientStatus {
 }
 
 /// The policy forbids the host.
-fn protected() -> RecipientStatus {
+pub(crate) fn protected() -> RecipientStatus {
     RecipientStatus::Deferred(EnhancedCode::new(4, 7, 5))
 }
 
