@@ -70,7 +70,7 @@ const UPKEEP: Duration = Duration::from_secs(60);
 /// other-names = ["mx2.example.com"]   # of this host in MX records: it sends no mail to itself
 /// connectors = "connectors.toml"      # see `smtp_tls_policy::rules::Config`
 /// state = "/var/lib/mail"             # revocation lists and MTA-STS policies are kept here
-/// resolver = "127.0.0.1"              # default: those of /etc/resolv.conf
+/// resolver = "127.0.0.1"              # for all look-ups; default: those of /etc/resolv.conf
 /// dnssec = "validate"                 # or "resolver": believes a resolver on this host
 /// trust-anchor = "root.key"           # default: the keys of the DNS root
 /// port = 25                           # of the hosts that the DNS names; default 25
@@ -100,7 +100,7 @@ const UPKEEP: Duration = Duration::from_secs(60);
 #[non_exhaustive]
 pub struct Setup {
     /// Sends mail.
-    pub sender: Sender<Combined<Resolver, PolicyClient>>,
+    pub sender: Sender<Combined<Arc<Resolver>, PolicyClient>>,
     /// For [`serve`](crate::serve()): the certificate and the inbound connectors. Set
     /// [`size_limit`](ServerConfig::size_limit) and what else the program wants.
     pub inbound: Inbound,
@@ -140,7 +140,8 @@ impl Setup {
         let state = source.path(&settings.state);
 
         let trust = Arc::new(LiveTrust::new(settings.trust(&source)?));
-        let lists = CrlFetcher::new(Arc::clone(&trust));
+        let resolver = Arc::new(settings.resolver(&source)?);
+        let lists = CrlFetcher::new(Arc::clone(&trust)).with_lookups(Arc::clone(&resolver));
         let lists = lists.with_directory(source.folder(&settings.state, "lists")?);
         let kept = lists.load(UnixTime::now()).await;
         source.check("state", &settings.state, |_| kept)?;
@@ -163,7 +164,7 @@ impl Setup {
         let outbound = outbound.with_tls(tls).with_crl_fetcher(lists.clone());
         let policies = PolicyClient::new(Arc::clone(&provider), trust.clone());
         let policies = source.check("roots", &settings.name, |_| policies)?;
-        let lookups = Combined::new(settings.resolver(&source)?, policies);
+        let lookups = Combined::new(resolver, policies);
         let store = source.folder(&settings.state, "policies")?;
         let store = source.check("state", &settings.state, |_| FileStore::open(store))?;
         let outbound_connectors = Arc::new(config.outbound);

@@ -18,7 +18,7 @@ pub(crate) enum Reach {
 
 impl Reach {
     /// Whether this address may be connected to.
-    pub(crate) fn permits(self, address: IpAddr) -> bool {
+    fn permits(self, address: IpAddr) -> bool {
         match (self, address) {
             (Self::Any, _) => true,
             (Self::Global, IpAddr::V4(address)) => is_global_v4(address),
@@ -26,22 +26,23 @@ impl Reach {
         }
     }
 
-    /// The addresses that may be connected to.
+    /// The addresses of a host that may be connected to.
     ///
     /// # Errors
     ///
-    /// The first address, if none of them may be.
-    pub(crate) fn filter<T: Copy>(
+    /// The first address, if there are some and none of them may be.
+    pub(crate) fn filter(
         self,
-        addresses: Vec<T>,
-        address: impl Fn(T) -> IpAddr,
-    ) -> Result<Vec<T>, IpAddr> {
-        let first = addresses.first().copied();
-        let permitted: Vec<T> =
-            addresses.into_iter().filter(|it| self.permits(address(*it))).collect();
-        match (permitted.is_empty(), first) {
-            (true, Some(first)) => Err(address(first)),
-            (true, None) | (false, _) => Ok(permitted),
+        mut ipv6: Vec<Ipv6Addr>,
+        mut ipv4: Vec<Ipv4Addr>,
+    ) -> Result<(Vec<Ipv6Addr>, Vec<Ipv4Addr>), IpAddr> {
+        let (first_ipv6, first_ipv4) = (ipv6.first().copied(), ipv4.first().copied());
+        ipv6.retain(|address| self.permits(IpAddr::V6(*address)));
+        ipv4.retain(|address| self.permits(IpAddr::V4(*address)));
+        let first = first_ipv6.map(IpAddr::V6).or(first_ipv4.map(IpAddr::V4));
+        match first.filter(|_| ipv6.is_empty() && ipv4.is_empty()) {
+            Some(refused) => Err(refused),
+            None => Ok((ipv6, ipv4)),
         }
     }
 }

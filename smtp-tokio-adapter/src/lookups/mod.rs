@@ -1,6 +1,7 @@
 //! What a sender asks the network before it dials.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use smtp_tls_policy::Domain;
 use smtp_tls_policy::inquiry::{DnsAnswer, MxRecord};
@@ -69,6 +70,38 @@ pub trait Lookups: Send + Sync {
     /// response. Without an HTTPS client every policy is unreachable.
     fn fetch(&self, _fetch: &Fetch) -> impl Future<Output = Result<PolicyText, FetchError>> + Send {
         async { Err(FetchError::Unreachable) }
+    }
+}
+
+/// Shares a resolver and what it has learned, for example between a sender and what fetches
+/// revocation lists.
+impl<L: Lookups> Lookups for Arc<L> {
+    async fn mx(&self, domain: &Domain) -> DnsAnswer<MxRecord> {
+        (**self).mx(domain).await
+    }
+
+    async fn ipv4(&self, host: &Domain) -> DnsAnswer<Ipv4Addr> {
+        (**self).ipv4(host).await
+    }
+
+    async fn ipv6(&self, host: &Domain) -> DnsAnswer<Ipv6Addr> {
+        (**self).ipv6(host).await
+    }
+
+    async fn cname(&self, owner: &str) -> DnsStatus {
+        (**self).cname(owner).await
+    }
+
+    async fn tlsa(&self, owner: &str) -> DnsAnswer<TlsaRecord> {
+        (**self).tlsa(owner).await
+    }
+
+    async fn txt(&self, owner: &Domain) -> DnsAnswer<Vec<Vec<u8>>> {
+        (**self).txt(owner).await
+    }
+
+    async fn fetch(&self, fetch: &Fetch) -> Result<PolicyText, FetchError> {
+        (**self).fetch(fetch).await
     }
 }
 

@@ -12,9 +12,10 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::Instant;
 
 use super::fetching::{Fetching, Lead, Turn};
-use super::http::{self, CrlFetchError};
+use super::http::{self, CrlFetchError, Finder};
 use super::store::{self, Folder};
 use crate::http::Reach;
+use crate::lookups::Lookups;
 
 /// Most octets of a list, unless set: a list of a million entries has some 40 MiB.
 pub const DEFAULT_MAX_LIST_LEN: usize = 64 << 20;
@@ -37,6 +38,7 @@ pub struct CrlFetcher {
     timeout: Duration,
     interval: Duration,
     reach: Reach,
+    finder: Finder,
     fetching: Arc<Fetching>,
 }
 
@@ -62,6 +64,7 @@ impl CrlFetcher {
             timeout: DEFAULT_FETCH_TIMEOUT,
             interval: DEFAULT_INTERVAL,
             reach: Reach::default(),
+            finder: Finder::default(),
             fetching: Arc::new(Fetching::new(MAX_AT_ONCE)),
         }
     }
@@ -96,6 +99,15 @@ impl CrlFetcher {
     #[must_use]
     pub fn with_any_address(mut self) -> Self {
         self.reach = Reach::Any;
+        self
+    }
+
+    /// Takes the addresses of the hosts of lists from this resolver. Unless set, they come from the
+    /// [operating system](crate::lookups::SystemResolver), whose look-up may go on in its thread
+    /// when the time of the fetch is over.
+    #[must_use]
+    pub fn with_lookups(mut self, lookups: impl Lookups + 'static) -> Self {
+        self.finder = Finder::new(lookups);
         self
     }
 
@@ -278,7 +290,8 @@ impl CrlFetcher {
         };
         let mut best = (String::new(), Err(CrlFetchError::Url(HttpUrlError::Scheme)));
         for url in &wanted.urls {
-            let taken = match http::get(url, self.max_len, self.timeout, reach).await {
+            let taken = match http::get(url, self.max_len, self.timeout, reach, &self.finder).await
+            {
                 Ok(der) => self.take(&wanted, der, now).await,
                 Err(error) => Err(error),
             };

@@ -1,15 +1,19 @@
 //! A GET by HTTP/1.1 without TLS, as revocation lists are fetched.
 
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Method, StatusCode};
 use smtp_tls_policy::pki::ReplaceError;
-use smtp_tls_policy::{Host, HttpUrl, HttpUrlError};
+use smtp_tls_policy::{Domain, Host, HttpUrl, HttpUrlError};
 
 use crate::http::{Reach, connect, exchange, request};
+use crate::lookups::{Lookups, SystemResolver};
 
 /// Why a fetched list is not used.
 #[derive(Debug, thiserror::Error)]
@@ -65,37 +69,71 @@ impl CrlFetchError {
     }
 }
 
+/// The look-ups of the addresses of hosts, without their type.
+#[derive(Clone)]
+pub(super) struct Finder(Arc<dyn Find>);
+
+type Finding<'a> = Pin<Box<dyn Future<Output = (Vec<Ipv6Addr>, Vec<Ipv4Addr>)> + Send + 'a>>;
+
+trait Find: Send + Sync {
+    fn find<'a>(&'a self, host: &'a Domain) -> Finding<'a>;
+}
+
+impl<L: Lookups> Find for L {
+    fn find<'a>(&'a self, host: &'a Domain) -> Finding<'a> {
+        Box::pin(async move {
+            let (ipv6, ipv4) = tokio::join!(self.ipv6(host), self.ipv4(host));
+            (ipv6.records, ipv4.records)
+        })
+    }
+}
+
+impl Finder {
+    pub(super) fn new(lookups: impl Lookups + 'static) -> Self {
+        Self(Arc::new(lookups))
+    }
+}
+
+impl Default for Finder {
+    fn default() -> Self {
+        Self::new(SystemResolver)
+    }
+}
+
+impl fmt::Debug for Finder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Finder").finish_non_exhaustive()
+    }
+}
+
 /// Fetches what a URL names, within one deadline from the look-up of the host to the last octet.
 pub(super) async fn get(
     url: &str,
     max_len: usize,
     timeout: Duration,
     reach: Reach,
+    finder: &Finder,
 ) -> Result<Vec<u8>, CrlFetchError> {
-    let body = tokio::time::timeout(timeout, body(url, max_len, reach)).await;
+    let body = tokio::time::timeout(timeout, body(url, max_len, reach, finder)).await;
     body.unwrap_or(Err(CrlFetchError::Timeout(timeout)))
 }
 
-async fn body(url: &str, max_len: usize, reach: Reach) -> Result<Vec<u8>, CrlFetchError> {
+async fn body(
+    url: &str,
+    max_len: usize,
+    reach: Reach,
+    finder: &Finder,
+) -> Result<Vec<u8>, CrlFetchError> {
     let url = HttpUrl::parse(url)?;
     if url.is_https() {
         return Err(CrlFetchError::Url(HttpUrlError::Scheme));
     }
-    let found: Vec<IpAddr> = match url.host() {
-        Host::Address(address) => vec![*address],
-        Host::Name(name) => {
-            let found = tokio::net::lookup_host((name.as_str(), url.port())).await?;
-            found.map(|found| found.ip()).collect()
-        }
+    let (ipv6, ipv4) = match url.host() {
+        Host::Address(IpAddr::V6(address)) => (vec![*address], Vec::new()),
+        Host::Address(IpAddr::V4(address)) => (Vec::new(), vec![*address]),
+        Host::Name(name) => finder.0.find(name).await,
     };
-    let permitted = reach.filter(found, |address| address).map_err(CrlFetchError::NotGlobal)?;
-    let (mut ipv6, mut ipv4) = (Vec::new(), Vec::new());
-    for address in permitted {
-        match address {
-            IpAddr::V6(address) => ipv6.push(address),
-            IpAddr::V4(address) => ipv4.push(address),
-        }
-    }
+    let (ipv6, ipv4) = reach.filter(ipv6, ipv4).map_err(CrlFetchError::NotGlobal)?;
     let stream = connect(ipv6, ipv4, url.port()).await?;
     let request = request(Method::GET, &url).body(Full::<Bytes>::default());
     // What a URL has, a request can have.

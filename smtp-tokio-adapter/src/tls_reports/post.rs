@@ -1,7 +1,7 @@
 //! Reports by POST (RFC 8460, section 5.4).
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -148,7 +148,7 @@ impl ReportClient {
                 (ipv6.records, ipv4.records)
             }
         };
-        let (ipv6, ipv4) = self.permitted(ipv6, ipv4)?;
+        let (ipv6, ipv4) = self.reach.filter(ipv6, ipv4).map_err(PostError::NotGlobal)?;
         let stream = connect(ipv6, ipv4, url.port()).await.map_err(PostError::Connect)?;
         let stream = self.tls.handshake(host, stream).await;
         let stream = stream.map_err(|error| PostError::Tls(error.to_string()))?;
@@ -161,22 +161,6 @@ impl ReportClient {
         match exchange(stream, request, 0).await?.status {
             status if status.is_success() => Ok(()),
             status => Err(PostError::Status(status.as_u16())),
-        }
-    }
-
-    /// The addresses to which the report may go.
-    fn permitted(
-        &self,
-        ipv6: Vec<Ipv6Addr>,
-        ipv4: Vec<Ipv4Addr>,
-    ) -> Result<(Vec<Ipv6Addr>, Vec<Ipv4Addr>), PostError> {
-        let ipv6 = self.reach.filter(ipv6, IpAddr::V6);
-        let ipv4 = self.reach.filter(ipv4, IpAddr::V4);
-        match (ipv6, ipv4) {
-            (Ok(ipv6), Ok(ipv4)) => Ok((ipv6, ipv4)),
-            (Ok(ipv6), Err(_)) if !ipv6.is_empty() => Ok((ipv6, Vec::new())),
-            (Err(_), Ok(ipv4)) if !ipv4.is_empty() => Ok((Vec::new(), ipv4)),
-            (Err(refused), _) | (_, Err(refused)) => Err(PostError::NotGlobal(refused)),
         }
     }
 }

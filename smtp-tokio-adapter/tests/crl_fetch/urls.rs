@@ -5,6 +5,8 @@ use std::sync::Arc;
 use pki_types::UnixTime;
 use smtp_tls_policy::Reason;
 use smtp_tls_policy::pki::{ReplaceError, Replaced, Revocation, RootsId};
+use smtp_tls_policy::plan::DnsStatus;
+use smtp_tokio_adapter::lookups::Zone;
 use smtp_tokio_adapter::revocation::CrlFetchError;
 use smtp_tokio_adapter::test_kit::Pki;
 
@@ -75,6 +77,25 @@ async fn first_url_that_is_stale_does_not_hide_the_second() {
     let error = fetched.outcome.unwrap_err();
     assert!(matches!(error, CrlFetchError::List(ReplaceError::Older { .. })), "{error:?}");
     assert_eq!(error.code(), "crl-fetch-older");
+}
+
+/// The addresses come from the resolver that the program has chosen, such as one that validates.
+#[tokio::test]
+async fn host_of_a_list_is_looked_up_by_the_given_resolver() {
+    let mut world = World::new(&["/unused.crl"]).await;
+    let url = world.web.url("/1.crl").replace("127.0.0.1", "lists.test.example");
+    world.leaf = world.root.leaf(std::slice::from_ref(&url)).cert[0].clone();
+    world.web.answer("/1.crl", Answer::List(world.root.list(1, &[], (1, 25), &url)));
+    world.judge();
+    let mut zone = Zone::new(DnsStatus::Insecure);
+    let unknown = world.fetcher().with_lookups(Arc::new(Zone::new(DnsStatus::Insecure)));
+    let error = unknown.refresh(UnixTime::now()).await.remove(0).outcome.unwrap_err();
+    assert!(matches!(error, CrlFetchError::Io(_)), "{error:?}");
+    assert_eq!(error.code(), "crl-fetch-connection");
+    zone.add_host(&"lists.test.example".parse().unwrap(), ["127.0.0.1".parse().unwrap()]);
+    let fetched = world.fetcher().with_lookups(zone).refresh(UnixTime::now()).await.remove(0);
+    assert!(matches!(fetched.outcome, Ok(Replaced::Added)), "{fetched:?}");
+    assert_eq!(world.judge(), Reason::TlsOk);
 }
 
 /// Large authorities split their lists: each certificate names the part that covers it, and the

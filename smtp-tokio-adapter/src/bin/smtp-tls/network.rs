@@ -125,7 +125,7 @@ const FETCH_PAUSE: Duration = Duration::from_millis(20);
 
 /// DNS and HTTPS.
 pub(crate) struct Network {
-    resolver: Resolver,
+    pub(crate) resolver: Arc<Resolver>,
     policies: PolicyClient,
     cache: RefCell<Cache>,
     asked: RefCell<Vec<Asked>>,
@@ -138,7 +138,7 @@ impl Network {
     ) -> Result<Self, Failure> {
         let (resolver, policies) = clients(options, trust)?;
         Ok(Self {
-            resolver,
+            resolver: Arc::new(resolver),
             policies,
             cache: RefCell::new(Cache::new()),
             asked: RefCell::default(),

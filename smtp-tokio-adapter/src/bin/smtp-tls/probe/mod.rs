@@ -209,15 +209,19 @@ impl<'o> Setup<'o> {
         };
         // Public authorities have global addresses. What is given in their place may be internal.
         let own_roots = options.trust.ca.iter().any(|it| it.name.is_none());
-        let fetcher = options.fetch_lists.then(|| {
-            let fetcher = CrlFetcher::new(Arc::clone(&trust));
-            if own_roots { fetcher.with_any_address() } else { fetcher }
-        });
         let asks = options.connect.is_none() || options.network.resolver.is_some();
         let network = match asks {
             true => Some(Network::new(&options.network, trust.clone())?),
             false => None,
         };
+        let fetcher = options.fetch_lists.then(|| {
+            let fetcher = CrlFetcher::new(Arc::clone(&trust));
+            let fetcher = if own_roots { fetcher.with_any_address() } else { fetcher };
+            match &network {
+                Some(network) => fetcher.with_lookups(Arc::clone(&network.resolver)),
+                None => fetcher,
+            }
+        });
         Ok(Self { options, trust, prober, fetcher, network })
     }
 
