@@ -15,6 +15,7 @@ use crate::client::outcome::{Decision, Failure, LOCAL, Spoken};
 use crate::client::target::Target;
 use crate::convert;
 use crate::lookups::Lookups;
+use crate::metering;
 use crate::sender::dial::{Dialled, Dialling, KeptFor, Parcel};
 use crate::sender::job::Job;
 use crate::sender::known::Ready;
@@ -125,6 +126,7 @@ impl<'a, 'j, M: Message> Walk<'a, 'j, M> {
             false => self.route.skip(status),
         }
         tracing::info!(%host, %status, refusal = %why.refusal, "not dialled");
+        metering::not_dialled(why.refusal.reason());
         self.walked.skipped.push((host.clone(), why));
     }
 
