@@ -189,6 +189,10 @@ reasons! {
     /// [`Self::TlsaLookupFailed`].
     AddressLookupFailed = "address-lookup-failed", Domain, DIRECTORY, None,
         "the look-up of the host's addresses failed";
+    /// This side could not ask the DNS: it has no free descriptor, or reaches no resolver. What is
+    /// not known is not the same as absent, so the mail waits.
+    LookupLocalFault = "lookup-local-fault", Local, MISCONFIGURED, None,
+        "this side could not ask the DNS";
     /// The look-up of the host's TLSA records, or of what leads to them, failed or is bogus.
     TlsaLookupFailed = "tlsa-lookup-failed", Domain, CRYPTOGRAPHIC, DNSSEC,
         "the TLSA look-up of the host failed or is bogus";

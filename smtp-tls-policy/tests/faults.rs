@@ -194,6 +194,7 @@ fn outcome(reason: Reason, given: &str, posture: &str) -> String {
     };
     let mx = match reason {
         Reason::MxLookupFailed => DnsStatus::Bogus,
+        Reason::LookupLocalFault => DnsStatus::Local,
         Reason::MxInsecure | Reason::RequiretlsMxInsecure => DnsStatus::Insecure,
         _ => DnsStatus::Secure,
     };

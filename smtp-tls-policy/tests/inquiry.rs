@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use proptest::prelude::*;
 use smtp_tls_policy::inquiry::*;
 use smtp_tls_policy::pki::TlsaRecord;
-use smtp_tls_policy::plan::DnsStatus::{Bogus, Failed, Indeterminate, Insecure, Secure};
+use smtp_tls_policy::plan::DnsStatus::{Bogus, Failed, Indeterminate, Insecure, Local, Secure};
 use smtp_tls_policy::plan::{Attempt, DnsStatus, Ground, MessageTls};
 use smtp_tls_policy::rules::{DaneRule, Families, Floor, OutboundConnector, Posture, SmartHost};
 use smtp_tls_policy::sts::{CachedPolicy, PolicyId, PolicyText, StsAnswer};
@@ -14,7 +14,7 @@ use smtp_tls_policy::{Domain, Host, Namespace, Reason, ResultType, pki_types::Un
 const DOMAIN: &str = "example.com";
 const HOST: &str = "mx.example.net";
 const ALIAS: &str = "host.example.org";
-const STATUSES: [DnsStatus; 5] = [Secure, Insecure, Bogus, Indeterminate, Failed];
+const STATUSES: [DnsStatus; 6] = [Secure, Insecure, Bogus, Indeterminate, Failed, Local];
 
 fn domain(text: &str) -> Domain {
     Domain::parse(text).unwrap()
@@ -171,6 +171,40 @@ fn p2_failed_mx_lookup_defers_the_domain_and_asks_nothing_more() {
             assert_eq!(refused(&outcome).0, Some(Reason::MxLookupFailed));
             assert_eq!(refused(&outcome).1, "4.4.3");
         }
+    }
+}
+
+/// RFC 8460, section 4.3.2.1 has `dnssec-invalid` for what a resolver returned. A time-out may be
+/// the fault of this side, and what this side could not ask is.
+#[test]
+fn mx_lookup_without_an_answer_is_in_no_tls_report() {
+    for (status, reported) in
+        [(Bogus, true), (Failed, true), (Indeterminate, false), (Local, false)]
+    {
+        let world = World { mx: DnsAnswer::none(status), ..World::new(Secure) };
+        let (_, outcome) = world.deliver(Posture::Opportunistic);
+        assert_eq!(outcome.unwrap_err().session.is_some(), reported, "{status:?}");
+    }
+}
+
+/// P0: clear text is never an answer to what this side failed to do.
+#[test]
+fn lookup_that_this_side_could_not_make_stops_the_domain_and_is_in_no_tls_report() {
+    let (mut no_mx, mut no_address) = (World::new(Secure), World::new(Insecure));
+    no_mx.mx = DnsAnswer::none(Local);
+    no_address.ipv4 = DnsAnswer::none(Failed);
+    no_address.ipv6 = DnsAnswer::none(Local);
+    let (mut no_tlsa, mut no_family) = (World::new(Secure), World::new(Secure));
+    no_tlsa.tlsa = vec![(HOST, DnsAnswer::none(Local))];
+    no_family.ipv6 = DnsAnswer::none(Local);
+    for (world, name) in
+        [(no_mx, "MX"), (no_address, "addresses"), (no_tlsa, "TLSA"), (no_family, "AAAA alone")]
+    {
+        let (_, outcome) = world.deliver(Posture::Opportunistic);
+        let NotDialled { refusal, session, .. } = outcome.unwrap_err();
+        assert_eq!(refusal.reason(), Reason::LookupLocalFault, "{name}");
+        assert_eq!(refusal.status().to_string(), "4.3.5", "{name}");
+        assert!(refusal.ends_domain() && session.is_none(), "{name}");
     }
 }
 

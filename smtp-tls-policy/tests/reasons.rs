@@ -29,6 +29,7 @@ fn codes_statuses_and_result_types_are_stable() {
         ("mx-lookup-failed", "domain", "4.4.3", "dnssec-invalid"),
         ("mx-insecure", "domain", "4.7.5", "dane-required"),
         ("address-lookup-failed", "domain", "4.4.3", "-"),
+        ("lookup-local-fault", "local", "4.3.5", "-"),
         ("tlsa-lookup-failed", "domain", "4.7.5", "dnssec-invalid"),
         ("tlsa-unusable", "domain", "4.7.5", "tlsa-invalid"),
         ("dane-required", "domain", "4.7.5", "dane-required"),

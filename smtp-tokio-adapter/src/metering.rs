@@ -302,6 +302,7 @@ impl Outcome for DnsStatus {
             Self::Bogus => "bogus",
             Self::Indeterminate => "indeterminate",
             Self::Failed => "failed",
+            Self::Local => "local-fault",
         }
     }
 }

@@ -143,7 +143,10 @@ impl<'a> DomainInquiry<'a> {
             port,
             hosts: MailHosts::NextHop,
             // Until the answer comes: an inquiry that is given up has failed.
-            mx: if origin == HostOrigin::Mx { DnsStatus::Failed } else { DnsStatus::Insecure },
+            mx: match origin {
+                HostOrigin::Mx => DnsStatus::Indeterminate,
+                HostOrigin::SmartHost | HostOrigin::Literal => DnsStatus::Insecure,
+            },
             expanded_next_hop: None,
             sts: StsAnswer::default(),
         };
@@ -227,7 +230,11 @@ impl<'a> DomainInquiry<'a> {
         match refusal {
             None => Ok(facts),
             Some(refusal) => {
-                let reporting = facts.reporting(&facts.next_hop, &TlsaFact::NotAsked);
+                let reporting = match facts.mx {
+                    // It cannot be told whose fault it is, nor whether the domain is signed.
+                    DnsStatus::Indeterminate => Reporting::default(),
+                    _ => facts.reporting(&facts.next_hop, &TlsaFact::NotAsked),
+                };
                 Err(NotDialled::new(refusal, &reporting))
             }
         }

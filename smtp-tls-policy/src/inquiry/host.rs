@@ -31,14 +31,17 @@ enum State {
     Search {
         addresses: Vec<IpAddr>,
         search: TlsaSearch,
-        /// One family failed, and delays the host if DANE may apply.
-        family_failed: bool,
+        /// How one family failed, if that delays the host where DANE may apply.
+        family_failed: Option<DnsStatus>,
     },
     Found {
         addresses: Vec<IpAddr>,
         tlsa: TlsaFact,
     },
+    /// The addresses could not be looked up.
     Unreachable {
+        /// How that failed.
+        status: DnsStatus,
         /// The answer should have been signed.
         is_signed: bool,
     },
@@ -98,11 +101,12 @@ impl<'d> HostInquiry<'d> {
             }
             (State::Search { search, family_failed, .. }, Answer::Cname(status)) => {
                 let was_asked = matches!(search.query(), Some(TlsaQuery::Cname(_)));
-                if was_asked && status == DnsStatus::Secure && *family_failed {
+                match *family_failed {
                     // The name is signed, though its addresses are not: DANE may apply.
-                    self.state = State::Unreachable { is_signed: true };
-                } else {
-                    search.cname(status);
+                    Some(failed) if was_asked && status == DnsStatus::Secure => {
+                        self.state = State::Unreachable { status: failed, is_signed: true };
+                    }
+                    _ => search.cname(status),
                 }
             }
             (State::Search { search, .. }, Answer::Tlsa(answer)) => {
@@ -146,8 +150,12 @@ impl<'d> HostInquiry<'d> {
         let (addresses, tlsa) = match state {
             State::Found { addresses, tlsa } => (addresses, tlsa),
             State::Search { addresses, search, .. } => (addresses, search.into_fact()),
-            State::AskAddresses => return Err(unreachable(domain, &host, false)),
-            State::Unreachable { is_signed } => return Err(unreachable(domain, &host, is_signed)),
+            State::AskAddresses => {
+                return Err(unreachable(domain, &host, DnsStatus::Indeterminate, false));
+            }
+            State::Unreachable { status, is_signed } => {
+                return Err(unreachable(domain, &host, status, is_signed));
+            }
         };
         let reporting = domain.reporting(&host, &tlsa);
         match plan(&domain.facts(&host, &tlsa)) {
@@ -168,16 +176,18 @@ impl<'d> HostInquiry<'d> {
         let (status, family_failed) = match (ipv4.status, ipv6.status) {
             (a, aaaa) if a.is_failure() && aaaa.is_failure() => {
                 let is_signed = [a, aaaa].contains(&DnsStatus::Bogus);
-                return State::Unreachable { is_signed };
+                let status = if aaaa == DnsStatus::Local { aaaa } else { a };
+                return State::Unreachable { status, is_signed };
             }
-            (a, aaaa) if a.is_failure() => (aaaa, true),
-            (a, aaaa) if aaaa.is_failure() => (a, true),
-            (DnsStatus::Secure, DnsStatus::Secure) => (DnsStatus::Secure, false),
-            _ => (DnsStatus::Insecure, false),
+            (a, aaaa) if a.is_failure() => (aaaa, Some(a)),
+            (a, aaaa) if aaaa.is_failure() => (a, Some(aaaa)),
+            (DnsStatus::Secure, DnsStatus::Secure) => (DnsStatus::Secure, None),
+            _ => (DnsStatus::Insecure, None),
         };
-        let family_failed = family_failed && dane_binds && !self.domain.mail.skips_failed_family;
-        if family_failed && status == DnsStatus::Secure {
-            return State::Unreachable { is_signed: true };
+        let delays = dane_binds && !self.domain.mail.skips_failed_family;
+        let family_failed = family_failed.filter(|_| delays);
+        if let (Some(failed), DnsStatus::Secure) = (family_failed, status) {
+            return State::Unreachable { status: failed, is_signed: true };
         }
         if ipv6.status.is_failure() {
             ipv6 = DnsAnswer::none(ipv4.status);
@@ -203,11 +213,20 @@ impl<'d> HostInquiry<'d> {
 
 /// The addresses could not be looked up: under every posture the host is not dialled (RFC 7672,
 /// section 2.1.2). Only if the answer should have been signed, and TLSA records count, a TLS report
-/// speaks of DNSSEC.
-fn unreachable(domain: &DomainFacts<'_>, host: &Host, is_signed: bool) -> NotDialled {
-    let tlsa = if is_signed { TlsaFact::Failed } else { TlsaFact::NotAsked };
+/// speaks of DNSSEC; and never of a fault of this side.
+fn unreachable(
+    domain: &DomainFacts<'_>,
+    host: &Host,
+    status: DnsStatus,
+    is_signed: bool,
+) -> NotDialled {
+    let (tlsa, reason) = match status {
+        DnsStatus::Local => (TlsaFact::NotAsked, Reason::LookupLocalFault),
+        _ if is_signed => (TlsaFact::Failed, Reason::AddressLookupFailed),
+        _ => (TlsaFact::NotAsked, Reason::AddressLookupFailed),
+    };
     let reporting = domain.reporting(host, &tlsa);
     let refused = plan(&domain.facts(host, &tlsa)).err();
     let by_dane = refused.filter(|it| it.reason() == Reason::TlsaLookupFailed);
-    NotDialled::new(addresses_failed(&domain.mail.policy, by_dane), &reporting)
+    NotDialled::new(addresses_failed(&domain.mail.policy, reason, by_dane), &reporting)
 }

@@ -48,17 +48,15 @@ impl TlsaSearch {
         let alias = alias.filter(|alias| *alias != host);
         let state = match (addresses, alias) {
             // RFC 7672, section 2.1.2: a lookup that fails makes the host unreachable.
-            (DnsStatus::Bogus | DnsStatus::Indeterminate | DnsStatus::Failed, _) => {
-                State::Done(TlsaFact::Failed)
-            }
-            // RFC 7672, section 2.2.2, "Non-CNAME" with insecure addresses: no search. The name
-            // servers of some unsigned zones never answer a question for TLSA records.
-            (DnsStatus::Insecure, None) => State::Done(TlsaFact::NotAsked),
-            // "Insecure CNAME": the zone of the alias itself may be signed all the same.
-            (DnsStatus::Insecure, Some(_)) => State::AskCname,
+            (failed, _) if failed.is_failure() => State::failed(failed),
             (DnsStatus::Secure, None) => State::ask(host, port, false),
             // "Secure CNAME": the expanded name, and failing that the host.
             (DnsStatus::Secure, Some(alias)) => State::ask(alias, port, true),
+            // RFC 7672, section 2.2.2, "Non-CNAME" with insecure addresses: no search. The name
+            // servers of some unsigned zones never answer a question for TLSA records.
+            (_, None) => State::Done(TlsaFact::NotAsked),
+            // "Insecure CNAME": the zone of the alias itself may be signed all the same.
+            (_, Some(_)) => State::AskCname,
         };
         Self { host: host.clone(), port, state }
     }
@@ -78,9 +76,7 @@ impl TlsaSearch {
         self.state = match status {
             DnsStatus::Secure => State::ask(&self.host, self.port, false),
             DnsStatus::Insecure => State::Done(TlsaFact::NotAsked),
-            DnsStatus::Bogus | DnsStatus::Indeterminate | DnsStatus::Failed => {
-                State::Done(TlsaFact::Failed)
-            }
+            failed => State::failed(failed),
         };
     }
 
@@ -89,7 +85,7 @@ impl TlsaSearch {
         let State::AskTlsa { base, then_host, .. } = &self.state else { return };
         self.state = match status {
             // RFC 7672, section 2.1.2: a failed lookup is never taken for absence.
-            failed if failed.is_failure() => State::Done(TlsaFact::Failed),
+            failed if failed.is_failure() => State::failed(failed),
             DnsStatus::Secure if !records.is_empty() => {
                 State::Done(TlsaFact::Found(TlsaSet::new(base.clone(), records)))
             }
@@ -109,6 +105,14 @@ impl TlsaSearch {
 }
 
 impl State {
+    /// The end of a search by a look-up that failed.
+    fn failed(status: DnsStatus) -> Self {
+        Self::Done(match status {
+            DnsStatus::Local => TlsaFact::Local,
+            _ => TlsaFact::Failed,
+        })
+    }
+
     /// RFC 7672, section 2.2.3: the port is that of the connection.
     fn ask(base: &Domain, port: u16, then_host: bool) -> Self {
         Self::AskTlsa { base: base.clone(), owner: format!("_{port}._tcp.{base}"), then_host }

@@ -54,10 +54,15 @@ pub enum DnsStatus {
     Insecure,
     /// Signatures are missing or wrong. A failed lookup (RFC 7672, section 2.1.1).
     Bogus,
-    /// It cannot be told. A failed lookup (RFC 7672, section 2.1.1).
+    /// It cannot be told: no answer came in time, or the resolver lacks what it takes (RFC 4035,
+    /// section 4.3). A failed lookup (RFC 7672, section 2.1.1). Whose fault it is cannot be told
+    /// either, so no TLS report counts an MX lookup that ends so.
     Indeterminate,
-    /// SERVFAIL, a timeout, a malformed reply, or anything else that is no answer.
+    /// SERVFAIL, a malformed reply, or anything else that came back and is no answer.
     Failed,
+    /// This side could not ask: it has no free descriptor, or no resolver can be reached. A failed
+    /// lookup that says nothing of the domain: the mail waits, and no TLS report counts it.
+    Local,
 }
 
 impl DnsStatus {
@@ -65,7 +70,7 @@ impl DnsStatus {
     pub const fn is_failure(self) -> bool {
         match self {
             Self::Secure | Self::Insecure => false,
-            Self::Bogus | Self::Indeterminate | Self::Failed => true,
+            Self::Bogus | Self::Indeterminate | Self::Failed | Self::Local => true,
         }
     }
 }
@@ -84,6 +89,8 @@ pub enum TlsaFact {
     Found(TlsaSet),
     /// A lookup on the way failed: the host is unreachable (RFC 7672, section 2.1.2).
     Failed,
+    /// The same, for a [fault of this side](DnsStatus::Local).
+    Local,
 }
 
 /// What the message wants of TLS (RFC 8689). It decides whether MAIL carries the option REQUIRETLS.

@@ -187,6 +187,7 @@ impl fmt::Display for Plan {
 /// 550 5.7.10 once no host is left:
 ///
 /// - [`Reason::StsLocalFault`]: a fault of this side, without a cached policy;
+/// - [`Reason::LookupLocalFault`]: this side could not ask the DNS;
 /// - [`Reason::PolicyUnavailable`], [`Reason::MxLookupFailed`], [`Reason::TlsaLookupFailed`]: a
 ///   look-up failed. That is never taken for absence, and stays a deferral.
 /// - [`Reason::MxInsecure`], [`Reason::DaneRequired`], [`Reason::TlsaUnusable`]: posture
@@ -217,10 +218,13 @@ pub(crate) fn policy_unavailable(message: MessageTls) -> Refusal {
     refusal(message, Reason::PolicyUnavailable, vec![Ground::LookupFailed])
 }
 
-/// The refusal of a host whose addresses could not be looked up; or that of DANE, if it refuses the
-/// host for it, with the status of a failed look-up.
-pub(crate) fn addresses_failed(policy: &Policy<'_>, by_dane: Option<Refusal>) -> Refusal {
-    let reason = Reason::AddressLookupFailed;
+/// The refusal of a host whose addresses could not be looked up, for this reason; or that of DANE,
+/// if it refuses the host for it, with the status of a failed look-up.
+pub(crate) fn addresses_failed(
+    policy: &Policy<'_>,
+    reason: Reason,
+    by_dane: Option<Refusal>,
+) -> Refusal {
     let ground = match policy {
         Policy::Connector(connector) => sources::own_ground(connector),
         Policy::Unavailable => Ground::LookupFailed,
@@ -237,6 +241,7 @@ fn refusal(message: MessageTls, reason: Reason, grounds: Vec<Ground>) -> Refusal
         reason,
         Reason::PolicyUnavailable
             | Reason::StsLocalFault
+            | Reason::LookupLocalFault
             | Reason::MxLookupFailed
             | Reason::AddressLookupFailed
             | Reason::TlsaLookupFailed

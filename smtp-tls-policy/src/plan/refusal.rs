@@ -180,6 +180,7 @@ impl Refusal {
             self.reason,
             Reason::PolicyUnavailable
                 | Reason::StsLocalFault
+                | Reason::LookupLocalFault
                 | Reason::MxLookupFailed
                 | Reason::MxInsecure
         )

@@ -47,7 +47,10 @@ impl<'a> Scope<'a> {
     pub(crate) fn refusal(&self) -> Option<Reason> {
         // RFC 7672, section 2.1.2: without the MX records the hosts are not known.
         if self.origin == HostOrigin::Mx && self.mx.is_failure() {
-            return Some(Reason::MxLookupFailed);
+            return Some(match self.mx {
+                DnsStatus::Local => Reason::LookupLocalFault,
+                _ => Reason::MxLookupFailed,
+            });
         }
         // RFC 7672, section 2.2.1: mandatory DANE and insecure MX records: delivery MUST be
         // delayed.

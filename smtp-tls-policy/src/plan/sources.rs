@@ -250,9 +250,13 @@ impl<'a> View<'a> {
     fn dane(&self) -> Result<Option<Contribution>, Reason> {
         let only = self.scope.is_dane_only();
         let binding = only || !self.optional;
-        if self.scope.dane_binds(self.facts.host) && *self.facts.tlsa == TlsaFact::Failed {
+        if self.scope.dane_binds(self.facts.host) {
             // RFC 7672, section 2.1.2: never taken for absence.
-            return Err(Reason::TlsaLookupFailed);
+            match self.facts.tlsa {
+                TlsaFact::Failed => return Err(Reason::TlsaLookupFailed),
+                TlsaFact::Local => return Err(Reason::LookupLocalFault),
+                TlsaFact::NotAsked | TlsaFact::Absent | TlsaFact::Found(_) => {}
+            }
         }
         let Some(set) = self.tlsa else {
             return if only { Err(Reason::DaneRequired) } else { Ok(None) };

@@ -168,8 +168,9 @@ impl Cache {
     }
 
     /// The record was looked up, and this is its id ([`PolicyId::find`]), or why there is none:
-    /// [`Trouble::Lookup`] or [`Trouble::Record`]. A fetch is needed where no policy is cached,
-    /// where the id is new, and once a day.
+    /// [`Trouble::Lookup`], [`Trouble::Record`] or [`FetchError::Local`].
+    ///
+    /// A fetch is needed where no policy is cached, where the id is new, and once a day.
     pub fn discovered(
         &mut self,
         domain: &Domain,

@@ -85,9 +85,10 @@ pub enum FetchError {
     /// The certificate of the policy host is not valid for it.
     #[error("the certificate of the policy host is not valid")]
     Certificate,
-    /// A fault of this side, such as no free descriptor, missing roots or a stale list. It says
-    /// nothing of the domain: mail waits unless a cached policy applies.
-    #[error("this side could not ask the policy host")]
+    /// A fault of this side, such as no free descriptor, missing roots or a stale list; also when
+    /// the record or the addresses of the policy host are looked up. It says nothing of the domain:
+    /// mail waits unless a cached policy applies.
+    #[error("this side could not ask for the policy")]
     Local,
     /// The status was not 200. Redirects are never followed.
     #[error("the policy host answered with status {0}")]

@@ -73,7 +73,7 @@ pub(super) fn after(time: UnixTime, duration: Duration) -> UnixTime {
 #[non_exhaustive]
 pub enum Trouble {
     /// The look-up of the record failed: no answer, SERVFAIL, bogus. A name that does not exist is
-    /// no failure, but an empty set.
+    /// no failure, but an empty set. Where this side could not ask, it is [`FetchError::Local`].
     #[error("the look-up of the MTA-STS record failed")]
     Lookup,
     /// The records are not what RFC 8461 describes.

@@ -186,13 +186,14 @@ impl Judge {
                     refusal.reason(),
                     Reason::PolicyUnavailable
                         | Reason::StsLocalFault
+                        | Reason::LookupLocalFault
                         | Reason::MxLookupFailed
                         | Reason::TlsaLookupFailed
                 );
                 let status = match (case.message, refusal.reason()) {
                     (MessageTls::Required, _) if !lost => "5.7.10",
                     (_, Reason::MxLookupFailed) => "4.4.3",
-                    (_, Reason::StsLocalFault) => "4.3.5",
+                    (_, Reason::StsLocalFault | Reason::LookupLocalFault) => "4.3.5",
                     _ => "4.7.5",
                 };
                 let said = (ends == refusal.ends_domain(), refusal.status().to_string() == status);
@@ -335,12 +336,13 @@ const PLAIN: Case = Case {
     broken: false,
 };
 
-const MX: [DnsStatus; 5] = [
+const MX: [DnsStatus; 6] = [
     DnsStatus::Secure,
     DnsStatus::Insecure,
     DnsStatus::Bogus,
     DnsStatus::Indeterminate,
     DnsStatus::Failed,
+    DnsStatus::Local,
 ];
 const ORIGINS: [Origin; 7] = [
     Origin::Mx,

@@ -245,6 +245,12 @@ pub(crate) const RULES: &[Rule] = &[
             asks.push(Ask::Stop(Reason::MxLookupFailed));
         }
     }),
+    // A fault of this side is no answer of the peer's.
+    ("P0", |case, asks| {
+        if case.is_from_mx() && case.mx == DnsStatus::Local {
+            asks.push(Ask::Stop(Reason::LookupLocalFault));
+        }
+    }),
     // RFC 7672, section 2.2.1: "insecure" MX records and mandatory DANE: "delivery MUST be
     // delayed".
     ("P3, dane-only", |case, asks| {

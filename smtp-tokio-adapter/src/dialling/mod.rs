@@ -25,6 +25,15 @@ pub(crate) enum NoConnection {
     Local(Reason, io::Error),
 }
 
+/// Whether a connection, or a look-up, failed for want of descriptors, memory, buffers or ports on
+/// this host.
+pub(crate) fn is_local(error: &io::Error) -> bool {
+    /// ENFILE and EMFILE on every Unix, and ENOBUFS as Linux and others number it.
+    const WANT: [i32; 3] = [23, 24, if cfg!(target_os = "linux") { 105 } else { 55 }];
+    matches!(error.kind(), io::ErrorKind::OutOfMemory | io::ErrorKind::AddrNotAvailable)
+        || cfg!(unix) && error.raw_os_error().is_some_and(|code| WANT.contains(&code))
+}
+
 /// Connects to an address. Within the time limit there is a connection or a failure.
 pub(crate) async fn connect(
     address: SocketAddr,

@@ -1,12 +1,12 @@
 //! TCP connections to the first address of a host that answers.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 
-use crate::dialling::{NoConnection, race};
+use crate::dialling::{NoConnection, is_local, race};
 
 /// How long an address is tried before the next one is tried beside it (RFC 8305, section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -36,13 +36,25 @@ where
     let Some((first, others)) = addresses.split_first() else {
         return Err(io::Error::new(io::ErrorKind::NotFound, "the host has no address"));
     };
-    let connect = |address| {
+    let connect = |address: SocketAddr| {
         let dialled = dial(address);
-        async move { dialled.await.map_err(NoConnection::Peer) }
+        async move {
+            dialled.await.map_err(|error| match error.kind() {
+                // A host that has no IPv6 says so; for want of ports it says the same.
+                ErrorKind::AddrNotAvailable if address.is_ipv6() => {
+                    NoConnection::Peer(ErrorKind::NetworkUnreachable.into())
+                }
+                _ => NoConnection::Peer(error),
+            })
+        }
     };
     let pause = || tokio::time::sleep(ATTEMPT_DELAY);
-    race(*first, others, connect, pause).await.end.map_err(|failure| match failure {
-        NoConnection::Peer(error) | NoConnection::Local(_, error) => error,
+    let raced = race(*first, others, connect, pause).await;
+    raced.end.map_err(|failure| {
+        let (NoConnection::Peer(last) | NoConnection::Local(_, last)) = failure;
+        // A fault of this side tells more than what another address answered afterwards.
+        let mut failed = raced.failed.into_iter().map(|(_, error)| error);
+        failed.find(is_local).unwrap_or(last)
     })
 }
 
@@ -94,6 +106,24 @@ mod tests {
         };
         assert!(first_of(in_turns(ipv6, ipv4), 80, dial).await.unwrap().is_ipv4());
         assert_eq!(begin.elapsed(), Duration::ZERO);
+    }
+
+    /// The first address fails for want of descriptors, or because this host has no IPv6; the other
+    /// one refuses.
+    #[tokio::test]
+    async fn fault_of_this_side_is_told_before_the_refusal_of_another_address() {
+        for (code, kind) in [(24, None), (99, Some(ErrorKind::ConnectionRefused))] {
+            let (ipv6, ipv4) = addresses(1, 1);
+            let dial = |to: SocketAddr| async move {
+                Err::<(), _>(match to.is_ipv6() {
+                    true => io::Error::from_raw_os_error(code),
+                    false => ErrorKind::ConnectionRefused.into(),
+                })
+            };
+            let failure = first_of(in_turns(ipv6, ipv4), 80, dial).await.unwrap_err();
+            assert_eq!(is_local(&failure), kind.is_none(), "{code}");
+            assert!(kind.is_none_or(|kind| failure.kind() == kind), "{code}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

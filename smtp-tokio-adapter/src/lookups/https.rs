@@ -1,6 +1,5 @@
 //! MTA-STS policies by HTTPS (feature `https`; RFC 8461, section 3.3).
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +9,13 @@ use hyper::Request;
 use hyper::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
 use rustls::crypto::CryptoProvider;
 use smtp_tls_policy::pki::{LiveTrust, Revocation, RootsId};
+use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::sts::{
     FETCH_TIMEOUT, Fetch, FetchError, MAX_BODY_LEN, PolicyText, WELL_KNOWN_PATH,
 };
 use smtp_tls_policy::{Domain, Host};
 
+use crate::dialling::is_local;
 use crate::http::{Answer, HttpsError, Tls, connect, exchange};
 use crate::lookups::setup_error::SetupError;
 use crate::lookups::{Lookups, PolicyFetch};
@@ -111,13 +112,14 @@ impl PolicyClient {
     async fn get(&self, host: &Domain, dns: &impl Lookups) -> Result<PolicyText, Fault> {
         let unreachable = |error: String| Fault::Fetch(FetchError::Unreachable, error);
         let (ipv6, ipv4) = tokio::join!(dns.ipv6(host), dns.ipv4(host));
-        let stream =
-            connect(ipv6.records, ipv4.records, self.port).await.map_err(
-                |error| match is_local(&error) {
-                    true => Fault::Local(error.to_string()),
-                    false => unreachable(format!("it cannot be connected to: {error}")),
-                },
-            )?;
+        // An address that this side could not look up may be one that answers.
+        let is_unknown = [ipv6.status, ipv4.status].contains(&DnsStatus::Local);
+        let stream = connect(ipv6.records, ipv4.records, self.port).await.map_err(|error| {
+            match is_unknown || is_local(&error) {
+                true => Fault::Local(error.to_string()),
+                false => unreachable(format!("it cannot be connected to: {error}")),
+            }
+        })?;
         let stream = self.tls.handshake(&Host::Name(host.clone()), stream).await.map_err(
             |error| match error {
                 HttpsError::Certificate(_) => {
@@ -139,14 +141,6 @@ impl PolicyClient {
             .map_err(|error| unreachable(format!("its answer is broken: {error}")))?;
         policy(&answer).map_err(|error| Fault::Fetch(error, error.to_string()))
     }
-}
-
-/// Whether a connection failed for want of descriptors or memory on this host.
-fn is_local(error: &io::Error) -> bool {
-    /// ENFILE and EMFILE, on every Unix.
-    const DESCRIPTORS: [i32; 2] = [23, 24];
-    error.kind() == io::ErrorKind::OutOfMemory
-        || cfg!(unix) && error.raw_os_error().is_some_and(|code| DESCRIPTORS.contains(&code))
 }
 
 fn policy(answer: &Answer) -> Result<PolicyText, FetchError> {

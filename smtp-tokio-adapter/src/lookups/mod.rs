@@ -35,7 +35,9 @@ pub use zone::Zone;
 /// [`DnsStatus::Insecure`]: then DANE never applies.
 ///
 /// The sender sets no time limit for a lookup: the resolver has its own, and answers
-/// [`DnsStatus::Failed`] once it is over. Names are A-labels without a dot at the end.
+/// [`DnsStatus::Indeterminate`] once it is over. If a question cannot be asked for want of a
+/// descriptor or of a resolver, the answer is [`DnsStatus::Local`]: the mail waits. Names are
+/// A-labels without a dot at the end.
 pub trait Lookups: Send + Sync {
     /// MX records. A record whose exchange is no host name, such as an address, is left out; if no
     /// record is left because of that, the lookup has failed. The `.` of a null MX is `None`

@@ -6,6 +6,7 @@ use smtp_tls_policy::Domain;
 use smtp_tls_policy::inquiry::{DnsAnswer, MxRecord};
 use smtp_tls_policy::plan::DnsStatus;
 
+use crate::dialling::is_local;
 use crate::lookups::Lookups;
 
 /// Looks up addresses as other programs on this host do: in the hosts file, the DNS, or wherever
@@ -25,14 +26,17 @@ async fn addresses<T>(host: &Domain, family: impl Fn(IpAddr) -> Option<T>) -> Dn
         // The operating system does not say whether the name is missing or the lookup failed.
         Err(error) => {
             tracing::debug!(%host, %error, "no addresses");
-            DnsAnswer::none(DnsStatus::Failed)
+            DnsAnswer::none(match is_local(&error) {
+                true => DnsStatus::Local,
+                false => DnsStatus::Failed,
+            })
         }
     }
 }
 
 impl Lookups for SystemResolver {
     async fn mx(&self, _: &Domain) -> DnsAnswer<MxRecord> {
-        DnsAnswer::none(DnsStatus::Failed)
+        DnsAnswer::none(DnsStatus::Local)
     }
 
     async fn ipv4(&self, host: &Domain) -> DnsAnswer<Ipv4Addr> {

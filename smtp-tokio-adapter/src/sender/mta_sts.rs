@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use smtp_tls_policy::pki_types::UnixTime;
+use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::sts::{
     Cache, CachedPolicy, Discovered, Due, FETCH_TIMEOUT, Fetch, FetchEnd, FetchError, PolicyId,
     StoreChange, StsAnswer, Trouble, record_name,
@@ -341,9 +342,10 @@ impl<L: Lookups> Sender<L> {
     async fn policy_id(&self, domain: &Domain) -> Result<Option<PolicyId>, Trouble> {
         let Some(name) = record_name(domain) else { return Ok(None) };
         let answer = self.answered(lookup("txt", self.lookups.txt(&name)).await);
-        match answer.status.is_failure() {
-            true => Err(Trouble::Lookup),
-            false => PolicyId::find(&answer.records).map_err(Trouble::Record),
+        match answer.status {
+            DnsStatus::Local => Err(FetchError::Local.into()),
+            status if status.is_failure() => Err(Trouble::Lookup),
+            _ => PolicyId::find(&answer.records).map_err(Trouble::Record),
         }
     }
 }

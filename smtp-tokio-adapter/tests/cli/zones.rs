@@ -152,7 +152,10 @@ fn a_resolver_that_does_not_answer_ends_with_6_in_time() {
         let ran = setup.run(command, resolver, "4");
         assert_eq!((ran.status, ran.stderr.lines().count()), (6, 1), "{command:?}: {ran:?}");
         assert!(ran.stderr.contains(why), "{command:?}: {ran:?}");
-        assert_eq!(status(&ran.json(), "secure.example MX"), "failed", "{ran:?}");
+        // Whether a closed port is told from a silent one, the operating system decides.
+        let is_known = resolver == silent;
+        let status = status(&ran.json(), "secure.example MX");
+        assert!(status == "indeterminate" || !is_known && status == "local-fault", "{ran:?}");
     }
 }
 

@@ -116,6 +116,17 @@ async fn resolver_that_never_answers_costs_its_time_limit_once_and_defers_the_ma
     }
 }
 
+/// P13: whether the record is there, is not known, and whose fault that is, cannot be told. Name
+/// servers of domains without MTA-STS may be as silent, so the mail goes on.
+#[tokio::test(start_paused = true)]
+async fn resolver_that_never_answers_for_txt_alone_costs_its_time_limit_and_the_host_is_dialled() {
+    let start = Instant::now();
+    let (report, asked) = deliver(zone(), &["TXT"]).await;
+    assert!(start.elapsed() >= LIMIT, "{asked:?}");
+    assert!(report.skipped.is_empty(), "{report:?}");
+    assert!(asked.contains(&"TXT _mta-sts.test.example".to_owned()), "{asked:?}");
+}
+
 #[tokio::test]
 async fn of_ten_thousand_mx_hosts_fifty_are_looked_up() {
     let domain = Domain::parse("test.example").unwrap();

@@ -65,9 +65,22 @@ async fn a_server_that_never_answers_costs_the_time_limit_once_for_each_question
         let start = Instant::now();
         assert_eq!(ipv4(&resolver).await, Err(Fault::Timeout));
         let answer = resolver.mx(&host()).await;
-        assert_eq!((answer.status, answer.records.len()), (DnsStatus::Failed, 0));
+        assert_eq!((answer.status, answer.records.len()), (DnsStatus::Indeterminate, 0));
         assert_eq!(start.elapsed(), 2 * limit);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_servers_that_never_answer_cost_the_time_limit_once() {
+    // Sockets that nothing reads.
+    let silent = [(); 2].map(|()| std::net::UdpSocket::bind("127.0.0.1:0").unwrap());
+    let addresses = silent.each_ref().map(|it| it.local_addr().unwrap());
+    let limit = Duration::from_secs(20);
+    let resolver = Resolver::believing_local(Servers::new(addresses).unwrap()).unwrap();
+    let resolver = resolver.with_time_limit(limit);
+    let start = Instant::now();
+    assert_eq!(ipv4(&resolver).await, Err(Fault::Timeout));
+    assert_eq!(start.elapsed(), limit);
 }
 
 #[tokio::test]
@@ -185,7 +198,33 @@ async fn a_truncated_answer_without_a_server_for_tcp_is_unreachable() {
             socket.send_to(&truncated(&question), client).await.unwrap();
         }
     });
-    assert_eq!(ipv4(&believing(address)).await, Err(Fault::Unreachable));
+    let resolver = believing(address);
+    assert_eq!(ipv4(&resolver).await, Err(Fault::Unreachable));
+    // That is no fault of the domain's.
+    assert_eq!(resolver.ipv4(&host()).await.status, DnsStatus::Local);
+}
+
+/// What one server answers, tells more than that another one is dead; and that one is dead, more
+/// than that another one is silent.
+#[tokio::test]
+async fn of_several_servers_an_answer_counts_before_a_dead_one_and_that_before_a_silent_one() {
+    let (_, fails) =
+        answering(|_, answer| answer.metadata.response_code = ResponseCode::ServFail).await;
+    let silent = Forger::new(|_| None, |_| None).await.address;
+    // Nothing leads from the loopback to there.
+    let dead: SocketAddr = "[fe80::1%4294967295]:53".parse().unwrap();
+    for (servers, fault) in [
+        ([fails.address, dead], Fault::ResponseCode(2)),
+        ([dead, fails.address], Fault::ResponseCode(2)),
+        ([fails.address, silent], Fault::ResponseCode(2)),
+        ([dead, silent], Fault::Unreachable),
+    ] {
+        let resolver = Resolver::believing_remote(Servers::new(servers).unwrap());
+        let resolver = resolver.with_time_limit(Duration::from_secs(1));
+        // The last server may use up the time limit.
+        let found = ipv4(&resolver).await.unwrap_err();
+        assert_eq!(found, fault, "{servers:?}");
+    }
 }
 
 /// Nothing, a length without an answer, and half an answer; each time the connection ends there.

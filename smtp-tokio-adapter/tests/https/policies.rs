@@ -6,6 +6,7 @@ use std::time::Duration;
 use rcgen::{CertificateParams, DnType};
 use smtp_tls_policy::Domain;
 use smtp_tls_policy::ResultType;
+use smtp_tls_policy::inquiry::DnsAnswer;
 use smtp_tls_policy::pki::Trust;
 use smtp_tls_policy::pki_types::UnixTime;
 use smtp_tls_policy::plan::DnsStatus;
@@ -67,6 +68,22 @@ async fn fails(answer: Answer, error: FetchError, result: ResultType) {
     assert_eq!(got, StsAnswer { policy: None, trouble: Some(Trouble::Fetch(error)) });
     assert_eq!(got.trouble.unwrap().result_type(), Some(result));
     assert_eq!(requests.len(), 1, "one request, whatever was answered");
+}
+
+/// The port is closed, or the host has no other address.
+#[tokio::test]
+async fn addresses_that_this_side_could_not_look_up_are_a_local_fault() {
+    let (pki, host) = (Pki::new(), Domain::parse(POLICY_HOST).unwrap());
+    for (status, error) in
+        [(DnsStatus::Local, FetchError::Local), (DnsStatus::Failed, FetchError::Unreachable)]
+    {
+        for has_other in [false, true] {
+            let mut zone = if has_other { zone(POLICY_HOST) } else { zone("other.example") };
+            zone.ipv6.insert(host.clone(), DnsAnswer::none(status));
+            let answer = fetched(&Combined::new(zone, client(&pki, 1))).await;
+            assert_eq!(answer.trouble, Some(Trouble::Fetch(error)), "{status:?} {has_other}");
+        }
+    }
 }
 
 async fn handshake_fails(tls: impl FnOnce(&Pki) -> Tls, error: FetchError, result: ResultType) {

@@ -50,6 +50,29 @@ async fn a_cached_mta_sts_policy_holds_while_its_record_is_suppressed() {
     assert_eq!(fetches, 2);
 }
 
+/// P0: clear text is an answer to what the peer did, never to what this side failed to do.
+#[tokio::test]
+async fn record_that_this_side_could_not_look_up_defers_the_mail_unless_a_policy_is_cached() {
+    for is_cached in [false, true] {
+        let mut world = World::new(DnsStatus::Insecure).await;
+        world.zone.publish_sts(&name(DOMAIN), "1", ENFORCE);
+        let (mut sender, first, second) = world.sender();
+        let everybody = connector(Posture::Opportunistic);
+        if is_cached {
+            send(&sender, &everybody, &plain()).await;
+        }
+        let owner = name("_mta-sts.test.example");
+        sender.lookups_mut().txt.insert(owner, DnsAnswer::none(DnsStatus::Local));
+        let report = send(&sender, &everybody, &plain()).await;
+        let (expected, delivered) = match is_cached {
+            true => (RecipientStatus::Delivered, 2),
+            false => (RecipientStatus::Deferred(status(4, 3, 5)), 0),
+        };
+        assert_eq!(report.statuses(), [expected], "{report:?}");
+        assert_eq!((first.connections(), second.messages().len()), (0, delivered));
+    }
+}
+
 /// What was learnt before a restart still protects the domain after it (RFC 8461, section 10.2).
 #[tokio::test]
 async fn a_policy_survives_in_the_store_and_is_refreshed_in_the_background() {

@@ -16,7 +16,7 @@ use smtp_tls_policy::inquiry::{
 use smtp_tls_policy::pki::{LiveTrust, TlsaRecord};
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::sts::{
-    Cache, CachedPolicy, Discovered, PolicyId, StsAnswer, Trouble, record_name,
+    Cache, CachedPolicy, Discovered, FetchError, PolicyId, StsAnswer, Trouble, record_name,
 };
 use smtp_tls_policy::{Domain, Host};
 use smtp_tokio_adapter::lookups::dns::{Anchors, Fault, Resolver, Servers};
@@ -317,9 +317,10 @@ impl Network {
             format!("\"{}\"", String::from_utf8_lossy(&text.concat()).into_owned())
         };
         let answer = self.answered(format!("{name} TXT"), texts, show);
-        match answer.status.is_failure() {
-            true => Err(Trouble::Lookup),
-            false => PolicyId::find(&answer.records).map_err(Trouble::Record),
+        match answer.status {
+            DnsStatus::Local => Err(FetchError::Local.into()),
+            status if status.is_failure() => Err(Trouble::Lookup),
+            _ => PolicyId::find(&answer.records).map_err(Trouble::Record),
         }
     }
 }
@@ -391,6 +392,7 @@ fn word(status: DnsStatus) -> &'static str {
         DnsStatus::Bogus => "bogus",
         DnsStatus::Indeterminate => "indeterminate",
         DnsStatus::Failed => "failed",
+        DnsStatus::Local => "local-fault",
     }
 }
 

@@ -14,7 +14,8 @@ pub enum Fault {
     /// No server gave an answer within the time limit.
     #[error("no answer came within the time limit")]
     Timeout,
-    /// No server can be reached: the connection is refused, or there is no route.
+    /// No server can be asked: the connection is refused, there is no route, or this host has no
+    /// free descriptor.
     #[error("no name server can be reached")]
     Unreachable,
     /// The server answered with a response code that is neither NOERROR nor NXDOMAIN. A resolver
@@ -79,10 +80,10 @@ impl Fault {
     pub const fn status(self) -> DnsStatus {
         match self {
             Self::Bogus => DnsStatus::Bogus,
-            Self::Indeterminate => DnsStatus::Indeterminate,
-            Self::Timeout
-            | Self::Unreachable
-            | Self::ResponseCode(_)
+            // Whether the name servers of the domain or the resolver is silent, cannot be told.
+            Self::Indeterminate | Self::Timeout => DnsStatus::Indeterminate,
+            Self::Unreachable => DnsStatus::Local,
+            Self::ResponseCode(_)
             | Self::Malformed
             | Self::Lame
             | Self::Truncated

@@ -49,6 +49,8 @@
 //!   SERVFAIL or REFUSED, does not resolve, or answers with something malformed. A resolver that
 //!   validates says SERVFAIL instead of handing out what is bogus. Only with extended errors (RFC
 //!   8914; `ede: yes` in unbound) it says why.
+//!   No answer in time is [`DnsStatus::Indeterminate`]; where no server can be asked, the fault is
+//!   of this side: [`DnsStatus::Local`].
 //! - What lies below no trust anchor is insecure (RFC 7672, section 2.1.1).
 //! - So is a zone of whose DS records none has an algorithm and a digest that are used here (RFC
 //!   4035, section 5.2): RSA with SHA-256 or SHA-512, ECDSA, Ed25519; SHA-256, SHA-384, and SHA-1

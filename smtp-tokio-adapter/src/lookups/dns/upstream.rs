@@ -205,7 +205,7 @@ impl Upstream {
     async fn any_server(&self, request: &DnsRequest, query: &Query) -> Result<DnsResponse, Fault> {
         let Link { servers, preferred, .. } = &*self.link;
         let first = preferred.load(Ordering::Relaxed);
-        let mut fault = Fault::Unreachable;
+        let mut fault = Fault::Timeout;
         for turn in 1..=servers.len() {
             let index = (first + turn - 1) % servers.len();
             let limit = if turn < servers.len() { self.turn } else { self.time_limit };
@@ -216,11 +216,22 @@ impl Upstream {
                     preferred.store(index, Ordering::Relaxed);
                     return Ok(response);
                 }
-                Err(why) => fault = why,
+                Err(why) => fault = weightier(fault, why),
             }
         }
         Err(fault)
     }
+}
+
+/// Which of two faults is the reason: what a server answered, then that one cannot be asked, which
+/// is a fault of this side.
+fn weightier(before: Fault, after: Fault) -> Fault {
+    let weight = |fault| match fault {
+        Fault::Timeout => 0,
+        Fault::Unreachable => 1,
+        _ => 2,
+    };
+    if weight(after) >= weight(before) { after } else { before }
 }
 
 async fn server(
