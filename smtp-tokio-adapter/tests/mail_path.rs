@@ -392,7 +392,7 @@ const RULES: [(&str, &str, &str, &str); 13] = [
     (
         "search: a TLSA look-up that fails is not an absence",
         "smtp-tls-policy/src/inquiry/tlsa_search.rs",
-        "failed if failed.is_failure() => State::Done(TlsaFact::Failed),",
+        "failed if failed.is_failure() => State::failed(failed),",
         "failed if failed.is_failure() => State::Done(TlsaFact::Absent),",
     ),
     (
