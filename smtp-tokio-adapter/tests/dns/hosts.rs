@@ -17,4 +17,5 @@ pub(crate) const HOSTS: &[&str] = &[
     "alias6.insecure.example",
     "mx.signed.optout",
     "mx.plain.optout",
+    "www.optout",
 ];

@@ -51,6 +51,7 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("P8", "TLSA: SERVFAIL", "p8lame.secure.example"),
     ("P9", "TLSA unusable", "p9.secure.example"),
     ("P10", "TLSA denied", "p10.secure.example"),
+    ("P10", "TLSA denied, insecurely", "p10optout.secure.example"),
     ("", "TLSA secure", "secure.example"),
     ("", "TLSA secure, below an opt-out", "signed.optout"),
     ("", "not signed, below an opt-out", "plain.optout"),
