@@ -13,7 +13,7 @@ use smtp_proto::wire::reply::Response;
 use smtp_tls_policy::inquiry::{DnsAnswer, MxRecord};
 use smtp_tls_policy::pki::TlsaRecord;
 use smtp_tls_policy::plan::DnsStatus;
-use smtp_tls_policy::rules::Posture;
+use smtp_tls_policy::rules::{DaneRule, Posture};
 use smtp_tls_policy::sts::{Fetch, FetchError, PolicyText};
 use smtp_tls_policy::{Domain, Host};
 use smtp_tokio_adapter::lookups::dns::Resolver;
@@ -124,21 +124,28 @@ async fn rows_p2_to_p10_hold_from_the_zones_to_the_wire_in_both_modes() {
     let names = take(dns);
     let port = dns.mail.local_addr().unwrap().port();
     let mut table = String::new();
-    for (rule, is_skipped) in [("Delays", false), ("IsSkipped", true)] {
+    for (rule, is_skipped, dane) in [
+        ("Delays", false, DaneRule::AnyMx),
+        ("IsSkipped", true, DaneRule::AnyMx),
+        ("SecureMx", false, DaneRule::SecureMx),
+    ] {
         let [validates, believes] = [dns.validates(), dns.believes()].map(|resolver| {
             let asked = Asked(resolver, Mutex::default());
             let sender = sender(&dns.pki, asked, port);
             if is_skipped { sender.skipping_failed_family() } else { sender }
         });
-        let is_of_families = |row: &&(&str, &str, &str)| row.0 == "P4b";
-        let rows: Vec<_> = match is_skipped {
-            false => ROWS.iter().collect(),
-            true => ROWS.iter().filter(is_of_families).collect(),
+        // The rows on which a setting other than the default has an effect.
+        let concerned = match (is_skipped, dane) {
+            (true, _) => Some("P4b"),
+            (false, DaneRule::SecureMx) => Some("P3"),
+            (false, _) => None,
         };
+        let rows = ROWS.iter().filter(|row| concerned.is_none_or(|concerned| row.0 == concerned));
         for (row, what, domain) in rows {
             let heading = match *row {
                 "" => format!("{what}: {domain}"),
                 "P4b" => format!("{row} {what} ({rule}): {domain}"),
+                "P3" if concerned.is_some() => format!("{row} {what} ({rule}): {domain}"),
                 _ => format!("{row} {what}: {domain}"),
             };
             writeln!(table, "{heading}").unwrap();
@@ -146,8 +153,8 @@ async fn rows_p2_to_p10_hold_from_the_zones_to_the_wire_in_both_modes() {
             let mut outcomes: Vec<(String, Vec<String>)> = Vec::new();
             for posture in POSTURES {
                 let [here, there] = [
-                    deliver(&validates, posture, domain, &names).await,
-                    deliver(&believes, posture, domain, &names).await,
+                    deliver(&validates, (posture, dane), domain, &names).await,
+                    deliver(&believes, (posture, dane), domain, &names).await,
                 ]
                 .map(|line| line.replace(&format!("_{port}."), "_25."));
                 let here = match here == there {
@@ -170,7 +177,7 @@ async fn rows_p2_to_p10_hold_from_the_zones_to_the_wire_in_both_modes() {
 
 async fn deliver(
     sender: &Sender<Asked>,
-    posture: Posture,
+    (posture, dane): (Posture, DaneRule),
     domain: &str,
     names: &Mutex<Vec<String>>,
 ) -> String {
@@ -178,7 +185,9 @@ async fn deliver(
     sender.lookups().1.lock().unwrap().clear();
     let host = Host::parse(domain).unwrap();
     let envelope = envelope(&[&format!("reader@{domain}")]);
-    let (connector, message) = (connector(posture), Bytes::from_static(b"Subject: x\r\n\r\nx\r\n"));
+    let mut connector = connector(posture);
+    connector.dane = dane;
+    let message = Bytes::from_static(b"Subject: x\r\n\r\nx\r\n");
     let mail = Mail::new(&connector, &host, &envelope, &message);
     let report = sender.send_mail(&mail).await;
     let mut line = outcome(&report);

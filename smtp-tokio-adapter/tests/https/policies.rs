@@ -113,6 +113,22 @@ async fn policy_is_fetched_with_one_plain_get() {
     assert!(lines.any(|line| line == format!("host: {POLICY_HOST}")), "{request}");
 }
 
+/// The same fetch once more, in a process whose environment names proxies where nothing listens.
+#[test]
+fn proxies_of_the_environment_are_not_used() {
+    let fetch = "policies::policy_is_fetched_with_one_plain_get";
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    for name in ["http_proxy", "https_proxy", "all_proxy"] {
+        child.env(name, "http://127.0.0.1:1").env(name.to_uppercase(), "http://127.0.0.1:1");
+    }
+    for name in ["no_proxy", "NO_PROXY"] {
+        child.env_remove(name);
+    }
+    let output = child.args(["--exact", fetch]).output().unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && printed.contains("1 passed"), "{printed}");
+}
+
 #[tokio::test]
 async fn chunked_body_is_put_together() {
     let (first, second) = POLICY.split_at(20);
