@@ -36,7 +36,7 @@ impl Domain {
         if text.is_empty() {
             return Err(DomainError::Empty);
         }
-        if text.parse::<Ipv4Addr>().is_ok() {
+        if is_ipv4(text) {
             return Err(DomainError::Address);
         }
         if text.is_ascii() {
@@ -50,7 +50,7 @@ impl Domain {
         let ascii = to_ascii(text)?;
         let ascii = ascii.strip_suffix('.').unwrap_or(&ascii);
         check(ascii)?;
-        if ascii.parse::<Ipv4Addr>().is_ok() {
+        if is_ipv4(ascii) {
             return Err(DomainError::Address);
         }
         Ok(Self::lower(ascii))
@@ -100,11 +100,16 @@ fn to_ascii(_: &str) -> Result<std::borrow::Cow<'_, str>, DomainError> {
     Err(DomainError::Idn)
 }
 
+/// Whether the text is an IPv4 address. Most texts do not end as one.
+fn is_ipv4(text: &str) -> bool {
+    text.ends_with(|last: char| last.is_ascii_digit()) && text.parse::<Ipv4Addr>().is_ok()
+}
+
 fn check(name: &str) -> Result<(), DomainError> {
     if name.len() > MAX_DOMAIN_LEN {
         return Err(DomainError::TooLong);
     }
-    for label in name.split('.') {
+    for label in name.as_bytes().split(|&octet| octet == b'.') {
         if label.is_empty() {
             return Err(DomainError::EmptyLabel);
         }
@@ -114,10 +119,10 @@ fn check(name: &str) -> Result<(), DomainError> {
         // Underscores are no host name characters (RFC 1123, section 2.1), but names with them are
         // in use.
         let good = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-        if !label.bytes().all(good) {
+        if !label.iter().copied().all(good) {
             return Err(DomainError::Character);
         }
-        if label.starts_with('-') || label.ends_with('-') {
+        if label.starts_with(b"-") || label.ends_with(b"-") {
             return Err(DomainError::Hyphen);
         }
     }
@@ -205,9 +210,10 @@ impl Host {
             };
             return address.map(Self::Address).map_err(|_| DomainError::Literal);
         }
-        match text.parse::<IpAddr>() {
-            Ok(address) => Ok(Self::Address(address)),
-            Err(_) => Domain::parse(text).map(Self::Name),
+        // Most texts are names, and are not read as addresses first.
+        match Domain::parse(text) {
+            Ok(name) => Ok(Self::Name(name)),
+            Err(error) => text.parse().map(Self::Address).map_err(|_| error),
         }
     }
 

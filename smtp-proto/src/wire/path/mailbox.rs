@@ -2,16 +2,33 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use super::domain::domain_end;
 use super::{AddressRules, Domain, MAX_LOCAL_PART, MAX_MAILBOX, PathError, run_end};
 
 /// `local-part@domain`, without brackets or source route.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug)]
 pub struct Mailbox<'i> {
     text: Cow<'i, str>,
     /// The offset of the `@`.
     at: usize,
+    /// It was read by the strict rules, which all others include: it need not be read again.
+    is_known_strict: bool,
+}
+
+impl PartialEq for Mailbox<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Mailbox<'_> {}
+
+impl Hash for Mailbox<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
 }
 
 impl<'i> Mailbox<'i> {
@@ -57,7 +74,7 @@ impl<'i> Mailbox<'i> {
             return None;
         }
         let (text, rest) = text.split_at(end);
-        Some((Self { text: Cow::Borrowed(text), at }, rest))
+        Some((Self { text: Cow::Borrowed(text), at, is_known_strict: false }, rest))
     }
 
     #[inline(always)]
@@ -76,7 +93,7 @@ impl<'i> Mailbox<'i> {
             return Err(PathError::TooLong);
         }
         let (text, rest) = text.split_at(end);
-        Ok((Self { text: Cow::Borrowed(text), at }, rest))
+        Ok((Self { text: Cow::Borrowed(text), at, is_known_strict: true }, rest))
     }
 
     /// The part before the `@`, with its quotes if it has any. Its case is the receiver's affair
@@ -92,7 +109,14 @@ impl<'i> Mailbox<'i> {
 
     /// Whether RFC 5321 allows this mailbox as it is written.
     pub fn is_strict(&self) -> bool {
-        Mailbox::parse(&self.text, AddressRules::STRICT).is_ok()
+        self.check(AddressRules::STRICT).is_ok()
+    }
+
+    pub(super) fn check(&self, rules: AddressRules) -> Result<(), PathError> {
+        match self.is_known_strict {
+            true => Ok(()),
+            false => Mailbox::parse(&self.text, rules).map(|_| ()),
+        }
     }
 
     /// `local-part@domain` as it was given.
@@ -102,7 +126,7 @@ impl<'i> Mailbox<'i> {
 
     /// The same mailbox, free of the text that it was read from.
     pub fn into_owned(self) -> Mailbox<'static> {
-        Mailbox { text: Cow::Owned(self.text.into_owned()), at: self.at }
+        Mailbox { text: Cow::Owned(self.text.into_owned()), ..self }
     }
 
     /// Whether a peer without SMTPUTF8 can be shown this mailbox.

@@ -135,7 +135,10 @@ impl<'i> ReversePath<'i> {
     ///
     /// The part of the path that these rules do not allow.
     pub fn check(&self, rules: AddressRules) -> Result<(), PathError> {
-        ReversePath::parse(self.as_str(), rules).map(|_| ())
+        match self {
+            Self::Mailbox(mailbox) => mailbox.check(rules),
+            Self::Null | Self::Local(_) => ReversePath::parse(self.as_str(), rules).map(|_| ()),
+        }
     }
 
     /// The mailbox; `None` for the null path and for a path without a domain.
@@ -245,7 +248,10 @@ impl<'i> ForwardPath<'i> {
     ///
     /// The part of the path that these rules do not allow.
     pub fn check(&self, rules: AddressRules) -> Result<(), PathError> {
-        ForwardPath::parse(self.as_str(), rules).map(|_| ())
+        match self {
+            Self::Mailbox(mailbox) => mailbox.check(rules),
+            Self::Local(_) => ForwardPath::parse(self.as_str(), rules).map(|_| ()),
+        }
     }
 
     /// The mailbox; `None` for a path without a domain, such as `<Postmaster>`.
