@@ -76,6 +76,26 @@ impl Input {
         &mut self.octets[self.end..]
     }
 
+    /// Appends octets.
+    pub(super) fn push(&mut self, octets: &[u8]) {
+        self.octets.truncate(self.end);
+        let room = self.octets.capacity() - self.end;
+        if room < octets.len() && self.start > 0 {
+            self.octets.drain(..self.start);
+            (self.start, self.end) = (0, self.octets.len());
+        }
+        let room = self.octets.capacity() - self.end;
+        if room < octets.len() && self.secret {
+            // A buffer that grows leaves a copy where it was.
+            let mut roomy = Vec::with_capacity((self.end + octets.len()) * 2);
+            roomy.extend_from_slice(&self.octets);
+            self.wipe();
+            self.octets = roomy;
+        }
+        self.octets.extend_from_slice(octets);
+        self.end = self.octets.len();
+    }
+
     /// Frees an empty buffer.
     pub(super) fn release(&mut self) {
         if self.start == self.end {
@@ -172,6 +192,32 @@ mod tests {
     fn read(input: &mut Input, incoming: Incoming, octets: &[u8]) {
         input.space(incoming)[..octets.len()].copy_from_slice(octets);
         input.end += octets.len();
+    }
+
+    #[test]
+    fn pushed_octets_follow_those_that_are_unread_and_take_no_more_room_than_they_need() {
+        let mut input = Input::default();
+        for _ in 0..1000 {
+            input.push(b"250 2.0.0 ok\r\n25");
+            assert!(input.unread().ends_with(b"250 2.0.0 ok\r\n25"));
+            input.advance(input.unread().len() - 2, false);
+        }
+        assert!(input.octets.capacity() <= 64, "{}", input.octets.capacity());
+        // Into the room of a read as well.
+        input.space(Incoming::Lines);
+        input.push(b"0 ok\r\n");
+        assert_eq!(input.unread(), b"250 ok\r\n");
+    }
+
+    #[test]
+    fn buffer_of_credentials_that_grows_by_pushed_octets_is_wiped() {
+        let mut input = Input::default();
+        input.push(b"NOOP");
+        input.secret = true;
+        let room = input.octets.capacity();
+        input.push(&vec![b'x'; room]);
+        assert_eq!(input.unread().len(), 4 + room);
+        assert!(input.octets.capacity() >= 2 * (4 + room));
     }
 
     #[test]

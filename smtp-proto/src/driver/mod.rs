@@ -242,6 +242,21 @@ impl<M: Machine> Driver<M> {
         self.ended |= octets == 0;
     }
 
+    /// Whether commands or replies come next, and no credentials: such octets may also be read to a
+    /// buffer elsewhere, and be [taken in](Self::take_in). A connection then needs no room while it
+    /// waits for them.
+    pub fn hears_lines(&self) -> bool {
+        self.incoming() == Incoming::Lines
+    }
+
+    /// Takes in octets that were read elsewhere: [`hears_lines`](Self::hears_lines). None: the peer
+    /// has closed its sending side.
+    pub fn take_in(&mut self, octets: &[u8]) {
+        self.drop_consumed();
+        self.input.push(octets);
+        self.ended |= octets.is_empty();
+    }
+
     /// Reads once from a stream whose reads block. Returns without octets if the stream's own time
     /// limit passes before there are some: the next step knows what that means.
     ///

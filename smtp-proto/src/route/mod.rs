@@ -16,7 +16,7 @@
 //!
 //! let records = [(20, Some("backup.test.example")), (10, Some("mx.test.example"))];
 //! let targets = Targets::mx("test.example", records);
-//! let mut route = Route::new(targets, 1, &RouteConfig::default());
+//! let mut route = Route::new(&targets, 1, &RouteConfig::default());
 //! assert!(matches!(route.next(), Next::Prepare { host } if host.as_str() == "mx.test.example"));
 //!
 //! route.prepared_opportunistic(&["192.0.2.1".parse()?], &[]);
@@ -49,7 +49,6 @@ pub use status::{
 };
 pub use targets::Targets;
 
-use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::fallback::Fallback;
@@ -66,7 +65,7 @@ pub enum Next<'a> {
         host: &'a HostName,
     },
     /// Connect and deliver; then call [`Route::status`] for each recipient that has one, and
-    /// [`Route::ended`].
+    /// [`Route::ended`], which takes those with a final one out of `remaining`.
     Dial {
         /// The host, for SNI and names.
         host: &'a HostName,
@@ -95,13 +94,16 @@ pub enum Next<'a> {
 /// Candidate hosts, and the recipients without a final status. See the [module](self).
 #[derive(Debug)]
 pub struct Route {
-    hosts: VecDeque<HostName>,
+    /// With their preferences, the next one at the end.
+    hosts: Vec<(u16, HostName)>,
     host: Option<Current>,
     port: u16,
     dials: usize,
     tls_at_each_address: bool,
+    /// Those without a final status when the last connection ended, in order.
     remaining: Vec<usize>,
     statuses: Vec<RecipientStatus>,
+    is_final: Vec<bool>,
     /// Each host and address so far refused for good.
     all_permanent: bool,
     clear_next_run: bool,
@@ -117,17 +119,18 @@ struct Current {
 
 impl Route {
     /// A route for `recipients` recipients, known by their indices.
-    pub fn new(targets: Targets, recipients: usize, config: &RouteConfig) -> Self {
-        let (mut hosts, status) = targets.in_order(config);
+    pub fn new(targets: &Targets, recipients: usize, config: &RouteConfig) -> Self {
+        let mut hosts = targets.last_to_first(config);
         let known = hosts.len();
-        hosts.truncate(config.hosts.max(1));
+        hosts.drain(..known.saturating_sub(config.hosts.max(1)));
         let mut route = Self {
             host: None,
             port: config.port,
             dials: config.dials.max(1),
             tls_at_each_address: config.tls_at_each_address,
             remaining: (0..recipients).collect(),
-            statuses: vec![status; recipients],
+            statuses: vec![targets.without_hosts(); recipients],
+            is_final: vec![false; recipients],
             // Hosts that are never asked cannot refuse.
             all_permanent: hosts.len() == known,
             hosts,
@@ -251,24 +254,24 @@ impl Route {
     pub fn stop(&mut self, status: EnhancedCode) {
         self.defer_all(status);
         self.remaining.clear();
+        self.is_final.fill(true);
     }
 
     /// The status of one recipient at the present host. [`RecipientStatus::Deferred`] is final only
     /// if no other host is left.
     pub fn status(&mut self, index: usize, status: RecipientStatus) {
-        if let (Some(entry), Some(position)) =
-            (self.statuses.get_mut(index), self.remaining.iter().position(|&it| it == index))
+        if let (Some(entry), Some(is_final @ false)) =
+            (self.statuses.get_mut(index), self.is_final.get_mut(index))
         {
             *entry = status;
-            if !matches!(status, RecipientStatus::Deferred(_)) {
-                self.remaining.remove(position);
-            }
+            *is_final = !matches!(status, RecipientStatus::Deferred(_));
         }
     }
 
     /// Answers [`Next::Dial`].
     pub fn ended(&mut self, ending: Ending) {
         let Some(Current { dials: Some(dials), .. }) = &mut self.host else { return };
+        self.remaining.retain(|&index| !self.is_final[index]);
         self.dials = self.dials.saturating_sub(1);
         let mut comes_again = false;
         match ending {
@@ -331,11 +334,13 @@ impl Route {
             RecipientStatus::Deferred(EnhancedCode { class: 4, ..status })
         };
         for &index in &self.remaining {
-            self.statuses[index] = status;
+            if !self.is_final[index] {
+                self.statuses[index] = status;
+            }
         }
     }
 
     fn advance(&mut self) {
-        self.host = self.hosts.pop_front().map(|name| Current { name, dials: None });
+        self.host = self.hosts.pop().map(|(_, name)| Current { name, dials: None });
     }
 }

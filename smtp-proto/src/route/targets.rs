@@ -1,6 +1,6 @@
 //! The hosts of a route, in order.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
 
 use super::config::RouteConfig;
 use super::status::{LOOKUP_FAILED, LOOP, NO_ADDRESS, NO_SUCH_DOMAIN, NULL_MX, RecipientStatus};
@@ -74,17 +74,24 @@ impl Targets {
         self.hosts.iter().any(|(_, name)| name == host)
     }
 
-    /// Hosts in order, and the status of each recipient if there is none.
-    pub(super) fn in_order(self, config: &RouteConfig) -> (VecDeque<HostName>, RecipientStatus) {
-        let Self { mut hosts, is_by_mx, without_hosts } = self;
+    /// Hosts with their preferences, the first one to try at the end.
+    pub(super) fn last_to_first(&self, config: &RouteConfig) -> Vec<(u16, HostName)> {
+        let mut hosts = self.hosts.clone();
         // RFC 5321, section 5.1: this host and everything that is not better than it would only
         // bring the mail back.
-        let own = hosts.iter().filter(|(_, name)| is_by_mx && config.own_names.contains(name));
-        let own = own.map(|&(preference, _)| preference).min();
+        let own = |(_, name): &&(u16, HostName)| self.is_by_mx && config.own_names.contains(name);
+        let own = hosts.iter().filter(own).map(|&(preference, _)| preference).min();
         hosts.retain(|&(preference, _)| own.is_none_or(|own| preference < own));
-        shuffle(&mut hosts, config.seed);
-        hosts.sort_by_key(|&(preference, _)| preference);
-        (hosts.into_iter().map(|(_, name)| name).collect(), without_hosts)
+        if hosts.len() > 1 {
+            shuffle(&mut hosts, config.seed);
+            hosts.sort_by_key(|&(preference, _)| Reverse(preference));
+        }
+        hosts
+    }
+
+    /// The status of each recipient if there is no host.
+    pub(super) const fn without_hosts(&self) -> RecipientStatus {
+        self.without_hosts
     }
 }
 
