@@ -14,7 +14,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let sender = Sender::new(outbound, connectors.into(), SystemResolver)?;
     let to: Recipient = "you@test.example".parse()?;
     let message = bytes::Bytes::from("Subject: hello\r\n\r\nHello.\r\n");
-    let report = sender.send(&Envelope::new("me@me.example".parse()?, [to]), &message).await;
+    let report = sender.send(Envelope::new("me@me.example".parse()?, [to]), &message).await;
     sender.close().await;
     Ok(writeln!(std::io::stdout(), "{} ({:?})", report.recipients[0].status, report.attempts)?)
 }

@@ -51,7 +51,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut message = Vec::new();
     std::io::stdin().read_to_end(&mut message)?;
     let envelope = Envelope::new(from.parse()?, [recipient]);
-    let report = sender.send(&envelope, &bytes::Bytes::from(message)).await;
+    let report = sender.send(envelope, &bytes::Bytes::from(message)).await;
     sender.close().await;
     for attempt in &report.attempts {
         println!("{} {}: {}", attempt.host, attempt.address, attempt.decision.sentence);

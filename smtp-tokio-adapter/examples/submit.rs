@@ -50,7 +50,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let connectors = Arc::new(OutboundConnectors::new(vec![connector])?);
     let sender = Sender::new(outbound, connectors, SystemResolver)?
         .with_credentials("provider", credentials);
-    let report = sender.send(&envelope, &bytes::Bytes::from(message)).await;
+    let report = sender.send(envelope, &bytes::Bytes::from(message)).await;
     sender.close().await;
     for attempt in &report.attempts {
         println!("{} {}: {}", attempt.host, attempt.address, attempt.decision.sentence);

@@ -75,7 +75,6 @@ enum Kind {
 }
 
 const DECISIONS: &str = "smtp_tls_decisions_total";
-const NOT_DIALLED: &str = "smtp_not_dialled_total";
 const HANDSHAKES: &str = "smtp_tls_handshakes_total";
 const HANDSHAKE_FAILURES: &str = "smtp_tls_handshake_failures_total";
 const LOOKUPS: &str = "smtp_lookups_total";
@@ -101,12 +100,6 @@ const METRICS: &[Metric] = &[
         kind: Kind::Counter,
         unit: Unit::Count,
         description: "Decisions about TLS on connections that were opened as a client",
-    },
-    Metric {
-        name: NOT_DIALLED,
-        kind: Kind::Counter,
-        unit: Unit::Count,
-        description: "Hosts of deliveries that were passed over without a connection",
     },
     Metric {
         name: HANDSHAKES,
@@ -266,11 +259,6 @@ pub(crate) fn decision(plan: &Plan, channel: Channel, reason: Reason) {
         DECISIONS, "channel" => channel, "posture" => posture, "reason" => reason
     )
     .increment(1);
-}
-
-/// A host, or a whole domain, is not dialled.
-pub(crate) fn not_dialled(reason: Reason) {
-    metrics::counter!(NOT_DIALLED, "reason" => reason.code()).increment(1);
 }
 
 /// A handshake succeeded.

@@ -45,8 +45,6 @@ pub(crate) struct PoolCounts {
 
 pub(crate) fn decision(_: &Plan, _: Channel, _: Reason) {}
 
-pub(crate) fn not_dialled(_: Reason) {}
-
 pub(crate) fn handshake(_: Role, _: &TlsInfo) {}
 
 pub(crate) fn handshake_failed(_: Role) {}

@@ -58,7 +58,7 @@ const UPKEEP: Duration = Duration::from_secs(60);
 /// tokio::spawn(Arc::clone(&setup).upkeep());
 /// let to: Recipient = "you@test.example".parse()?;
 /// let message = bytes::Bytes::from("Subject: hello\r\n\r\nHello.\r\n");
-/// setup.sender.send(&Envelope::new("me@example.com".parse()?, [to]), &message).await;
+/// setup.sender.send(Envelope::new("me@example.com".parse()?, [to]), &message).await;
 /// # Ok(())
 /// # }
 /// ```

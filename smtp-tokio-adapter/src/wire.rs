@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
@@ -10,6 +11,9 @@ use pki_types::CertificateDer;
 use smtp_proto::driver::{Driver, Machine, Output};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsStream;
+
+/// Most octets of commands or replies that are read at a time.
+const LINES: usize = 4 * 1024;
 
 /// A stream that carries octets both ways.
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -186,6 +190,14 @@ impl<M: Machine, S: Io> Link<M, S> {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.driver.hears_lines() {
+            // Most of these reads find nothing yet, and a connection that waits holds no buffer.
+            let mut octets = [MaybeUninit::uninit(); LINES];
+            let mut lines = ReadBuf::uninit(&mut octets);
+            ready!(self.stream.poll_read(cx, &mut lines))?;
+            self.driver.take_in(lines.filled());
+            return Poll::Ready(Ok(lines.filled().len()));
+        }
         let mut space = ReadBuf::new(self.driver.space());
         ready!(self.stream.poll_read(cx, &mut space))?;
         let read = space.filled().len();
@@ -209,33 +221,13 @@ impl<M: Machine, S: Io> Link<M, S> {
         .await
     }
 
-    /// As [`look`](Self::look), without a buffer for a peer that is silent.
-    async fn glance(&mut self) -> io::Result<bool> {
-        poll_fn(|cx| {
-            let mut octets = [0; 64];
-            let mut read = ReadBuf::new(&mut octets);
-            let come = match self.stream.poll_read(cx, &mut read) {
-                Poll::Ready(come) => come,
-                Poll::Pending => return Poll::Ready(Ok(false)),
-            };
-            let read = read.filled();
-            Poll::Ready(come.map(|()| {
-                self.driver.space()[..read.len()].copy_from_slice(read);
-                self.driver.received(read.len());
-                !read.is_empty()
-            }))
-        })
-        .await
-    }
-
     /// Whether the peer is silent and has not closed its side, as far as can be seen without
     /// waiting.
     pub(crate) async fn is_quiet(&mut self) -> bool {
         let is_silent = self.driver.unread().is_empty()
             && !self.driver.is_ended()
-            && matches!(self.glance().await, Ok(false));
-        self.driver.release();
-        // The glance may have found the end of the input.
+            && matches!(self.look().await, Ok(false));
+        // The look may have found the end of the input.
         is_silent && !self.driver.is_ended()
     }
 

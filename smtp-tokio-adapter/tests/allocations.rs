@@ -97,10 +97,10 @@ fn sender(posture: Posture, port: u16) -> Sender<Zone> {
     sender.with_route(|route| route.port = port).with_pool(limits)
 }
 
-fn message() -> (Envelope, Bytes) {
+fn message() -> (Arc<Envelope>, Bytes) {
     let mut envelope = common::envelope(&["a@test.example"]);
     envelope.size = Some(1024);
-    (envelope, Bytes::from(vec![b'x'; 1024]))
+    (Arc::new(envelope), Bytes::from(vec![b'x'; 1024]))
 }
 
 /// A whole delivery over a connection that the pool has kept.
@@ -115,7 +115,7 @@ fn third_delivery(posture: Posture) -> AllocationInfo {
     });
     let (runtime, sender, (envelope, message)) = (runtime(), sender(posture, port), message());
     let delivery = || {
-        let report = runtime.block_on(sender.send(&envelope, &message));
+        let report = runtime.block_on(sender.send(Arc::clone(&envelope), &message));
         assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
     };
     delivery();
@@ -142,8 +142,8 @@ fn delivery_that_waits_for_its_turn_holds_little_memory() {
     let _entered = runtime.enter();
     let mut cx = Context::from_waker(Waker::noop());
     // The first delivery has the only connection, and its server says nothing.
-    let (mut first, mut second) =
-        (Box::pin(sender.send(&envelope, &message)), Box::pin(sender.send(&envelope, &message)));
+    let mut first = Box::pin(sender.send(Arc::clone(&envelope), &message));
+    let mut second = Box::pin(sender.send(envelope, &message));
     assert!(first.as_mut().poll(&mut cx).is_pending());
     let held = measure(|| assert!(second.as_mut().poll(&mut cx).is_pending()));
     let size = size_of_val(&*second) as i64;

@@ -210,7 +210,7 @@ async fn go(
     zone.add_host(&Domain::parse(HOST).unwrap(), [Ipv4Addr::LOCALHOST.into()]);
     let sender = Sender::new(outbound.clone(), connectors, zone).unwrap();
     let alone = changed(PoolLimits::default(), |it| it.idle = 0);
-    sender.with_pool(alone).send(envelope, message).await
+    sender.with_pool(alone).send(envelope.clone(), message).await
 }
 
 /// Delivers in clear text, which must go well, and says what the server has heard.

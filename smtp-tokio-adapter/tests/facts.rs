@@ -77,10 +77,10 @@ async fn second_delivery(answers: usize, then: DnsAnswer<MxRecord>) -> Report {
         envelope(&["reader@test.example"]),
         Bytes::from_static(b"Subject: hello\r\n\r\nHello.\r\n"),
     );
-    let report = sender.send(&envelope, &message).await;
+    let report = sender.send(envelope.clone(), &message).await;
     assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
     drop(listening);
-    sender.send(&envelope, &message).await
+    sender.send(envelope, &message).await
 }
 
 fn dialled(report: &Report) -> Vec<&str> {
@@ -148,7 +148,7 @@ async fn facts_are_dropped_with_a_change_of_any_setting() {
 async fn twice(sender: Sender<Zone>, asked: usize) -> Sender<Zone> {
     let message = Bytes::from_static(b"Subject: hello\r\n\r\nHello.\r\n");
     for _ in 0..2 {
-        let report = sender.send(&envelope(&["reader@test.example"]), &message).await;
+        let report = sender.send(envelope(&["reader@test.example"]), &message).await;
         assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
         let questions = sender.lookups().asked();
         assert_eq!(questions.iter().filter(|it| **it == "MX test.example").count(), asked);

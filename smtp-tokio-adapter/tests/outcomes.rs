@@ -66,7 +66,7 @@ async fn a_refused_recipient_is_handed_out_before_the_end_of_the_message() {
         let on_outcome = move |index, outcome: &smtp_tokio_adapter::RecipientOutcome| {
             tell.send((index, outcome.status, outcome.reply.clone())).unwrap();
         };
-        sender.send_with(&envelope, &Bytes::from(MESSAGE), &[], on_outcome).await
+        sender.send_with(envelope, &Bytes::from(MESSAGE), &[], on_outcome).await
     });
     let (index, status, reply) = told.recv().await.unwrap();
     let bounced = RecipientStatus::Bounced(EnhancedCode::new(5, 1, 1));
@@ -85,7 +85,7 @@ async fn a_peer_that_never_answers_quit_delays_nothing() {
     let outbound = outbound(&Pki::new()).with_smtp(|smtp| smtp.timeouts.quit = 2 * HANG);
     let sender = sender_of(outbound, zone(&["test.example"]), address.port());
     let (envelope, message) = (envelope(&["a@test.example"]), Bytes::from(MESSAGE));
-    let report = tokio::time::timeout(HANG, sender.send(&envelope, &message))
+    let report = tokio::time::timeout(HANG, sender.send(envelope, &message))
         .await
         .expect("a report although QUIT is not answered");
     assert_eq!(report.statuses(), [RecipientStatus::Delivered]);
@@ -113,7 +113,7 @@ async fn recipients_of_two_domains_go_by_their_own_connectors() {
     let sender = Sender::new(outbound(&Pki::new()), connectors, zone).unwrap();
     let sender = sender.with_route(|route| route.port = port);
     let recipients = ["ceo@bank.example", "a@test.example", "cfo@bank.example"];
-    let report = sender.send(&envelope(&recipients), &Bytes::from(MESSAGE)).await;
+    let report = sender.send(envelope(&recipients), &Bytes::from(MESSAGE)).await;
     let deferred = RecipientStatus::Deferred(EnhancedCode::new(4, 7, 4));
     assert_eq!(report.statuses(), [deferred, RecipientStatus::Delivered, deferred]);
     let decision = report.recipients[0].decision.as_ref().unwrap();
@@ -149,7 +149,7 @@ async fn eight_bit_bodies_are_measured_or_refused() {
     let server = start(Inbound::new(Arc::new(smtp()))).await;
     let message = Bytes::from("Subject: x\r\n\r\ngr\u{fc}n\r\n");
     let sender = sender(&Pki::new(), zone(&["test.example"]), server.address.port());
-    let report = sender.send(&envelope(&["a@test.example"]), &message).await;
+    let report = sender.send(envelope(&["a@test.example"]), &message).await;
     assert_eq!(report.statuses(), [RecipientStatus::Delivered]);
     let (to, by) = (envelope(&["a@test.example"]), connector(Posture::None));
     let domain = Host::parse("test.example").unwrap();
@@ -174,7 +174,7 @@ async fn recipient_whose_address_breaks_the_rules_bounces_and_the_others_get_the
     let sender = sender_of(outbound.clone(), zone(&["test.example"]), server.address.port());
     let (envelope, message) = (envelope(&recipients), Bytes::from(MESSAGE));
     let mut told = Vec::new();
-    let report = sender.send_with(&envelope, &message, &[], |index, _| told.push(index)).await;
+    let report = sender.send_with(envelope, &message, &[], |index, _| told.push(index)).await;
     let bounced = RecipientStatus::Bounced(EnhancedCode::new(5, 1, 3));
     let delivered = RecipientStatus::Delivered;
     assert_eq!(report.statuses(), [delivered, bounced, delivered, bounced]);
@@ -258,7 +258,7 @@ async fn sender_whose_address_breaks_the_rules_bounces_every_recipient_without_a
     let sender = sender_of(outbound.clone(), zone(&["test.example"]), server.address.port());
     let mut mail = envelope(&["a@test.example", "b@elsewhere.example"]);
     mail.reverse_path = ".sender@client.test.example".parse().unwrap();
-    let report = sender.send(&mail, &Bytes::from(MESSAGE)).await;
+    let report = sender.send(mail.clone(), &Bytes::from(MESSAGE)).await;
     let bounced = RecipientStatus::Bounced(EnhancedCode::new(5, 1, 7));
     assert_eq!(report.statuses(), [bounced, bounced]);
     assert!(report.attempts.is_empty(), "{:?}", report.attempts);
@@ -285,14 +285,14 @@ async fn path_without_a_domain_bounces_unless_the_rules_allow_it() {
     let mut mail = envelope(&["a.@test.example"]);
     mail.recipients.push(root);
     let sender = sender(&Pki::new(), zone(&["test.example"]), server.address.port());
-    let report = sender.send(&mail, &Bytes::from(MESSAGE)).await;
+    let report = sender.send(mail.clone(), &Bytes::from(MESSAGE)).await;
     let bounced = RecipientStatus::Bounced(EnhancedCode::new(5, 1, 3));
     assert_eq!(report.statuses(), [RecipientStatus::Delivered, bounced]);
 
     // Where the rules allow it, no MX record says where it goes.
     let outbound = outbound(&Pki::new()).with_smtp(|smtp| smtp.addresses = rules);
     let sender = sender_of(outbound, zone(&["test.example"]), server.address.port());
-    let report = sender.send(&mail, &Bytes::from(MESSAGE)).await;
+    let report = sender.send(mail, &Bytes::from(MESSAGE)).await;
     let bounced = RecipientStatus::Bounced(NO_SUCH_DOMAIN);
     assert_eq!(report.statuses(), [RecipientStatus::Delivered, bounced]);
 }
@@ -312,7 +312,7 @@ async fn a_552_to_the_first_recipient_is_a_full_mailbox_and_bounces() {
                 outbound(&Pki::new()).with_smtp(|smtp| smtp.leave_over_limit = leave_over_limit);
             let sender = sender_of(outbound, zone(&["test.example"]), server.address().port());
             let mail = envelope(&["full@test.example", "good@test.example"]);
-            let report = sender.send(&mail, &Bytes::from(MESSAGE)).await;
+            let report = sender.send(mail, &Bytes::from(MESSAGE)).await;
             sender.close().await;
             let (class, subject, detail) = code;
             let bounced = RecipientStatus::Bounced(EnhancedCode::new(class, subject, detail));
@@ -336,7 +336,7 @@ async fn a_552_to_a_later_recipient_means_too_many_and_it_is_sent_to_in_a_transa
         let outbound = outbound(&Pki::new()).with_smtp(|smtp| smtp.leave_over_limit = true);
         let sender = sender_of(outbound, zone(&["test.example"]), server.address().port());
         let mail = envelope(&["good@test.example", "later@test.example"]);
-        let report = sender.send(&mail, &Bytes::from(MESSAGE)).await;
+        let report = sender.send(mail, &Bytes::from(MESSAGE)).await;
         sender.close().await;
         assert_eq!(report.statuses(), [RecipientStatus::Delivered; 2], "{reply}");
         server.finish().await.unwrap();

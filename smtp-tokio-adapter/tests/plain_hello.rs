@@ -115,7 +115,7 @@ fn client_with(
 
 async fn send(sender: &Sender<Zone>) -> Report {
     let message = Bytes::from_static(b"Subject: hello\r\n\r\nHello.\r\n");
-    sender.send(&envelope(&["reader@test.example"]), &message).await
+    sender.send(envelope(&["reader@test.example"]), &message).await
 }
 
 async fn server(pki: &Pki) -> Running {

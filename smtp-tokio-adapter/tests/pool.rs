@@ -181,7 +181,7 @@ fn sender(
 
 async fn send(sender: &Sender<Zone>, domain: &str) -> Report {
     let message = Bytes::from_static(b"Subject: hello\r\n\r\nHello.\r\n");
-    sender.send(&envelope(&[&format!("reader@{domain}")]), &message).await
+    sender.send(envelope(&[&format!("reader@{domain}")]), &message).await
 }
 
 fn is_delivered(report: &Report) -> bool {
@@ -541,7 +541,7 @@ async fn reused_tls_connection_that_dies_after_a_refused_recipient_leads_to_no_c
     let sender = sender(&pki, Posture::Opportunistic, server.address().port(), |_| {});
     assert!(is_delivered(&send(&sender, DOMAINS[0]).await));
     let two = envelope(&["a@test.example", "b@test.example"]);
-    let report = sender.send(&two, &Bytes::from_static(b"Subject: hello\r\n\r\n")).await;
+    let report = sender.send(two, &Bytes::from_static(b"Subject: hello\r\n\r\n")).await;
     let manners: Vec<_> = report.attempts.iter().map(|it| (it.manner, it.is_reused)).collect();
     assert_eq!(manners, [(Manner::AsPlanned, true)], "{report:?}");
     assert!(matches!(
@@ -625,7 +625,7 @@ async fn facts_are_not_those_of_a_message_with_other_wishes() {
     let wish = Bytes::from_static(b"TLS-Required: No\r\nSubject: hello\r\n\r\nHello.\r\n");
     for _ in 0..2 {
         let envelope = envelope(&[&format!("reader@{}", DOMAINS[0])]);
-        assert!(is_delivered(&sender.send(&envelope, &wish).await));
+        assert!(is_delivered(&sender.send(envelope, &wish).await));
     }
     assert_eq!(lookups(&sender, DOMAINS[0]), 2);
     assert_eq!(server.seen.messages(), [0, 1, 1]);

@@ -407,7 +407,7 @@ async fn a_421_before_the_next_transaction_leads_to_the_next_host() {
     let envelope = envelope(&["a@test.example", "b@test.example"]);
     let message = bytes::Bytes::from_static(b"x\r\n");
 
-    let report = sender.send(&envelope, &message).await;
+    let report = sender.send(envelope, &message).await;
     let words = [
         RecipientStatus::Deferred(EnhancedCode::new(4, 3, 2)),
         RecipientStatus::Deferred(EnhancedCode::new(4, 5, 3)),
@@ -451,6 +451,6 @@ async fn a_delivery_can_be_spawned() {
     zone.mx.insert(Domain::parse("test.example").unwrap(), nothing);
     let sender = sender_of(outbound(&Pki::new()), zone, 25);
     let (envelope, message) = (envelope(&["a@test.example"]), bytes::Bytes::new());
-    let report = is_send(sender.send(&envelope, &message)).await;
+    let report = is_send(sender.send(envelope, &message)).await;
     assert_eq!(report.statuses(), [RecipientStatus::Bounced(NO_SUCH_DOMAIN)]);
 }

@@ -73,7 +73,7 @@ async fn deliver(habits: Habits, leave_over_limit: bool, recipients: &[&str]) ->
     let outbound = outbound(&Pki::new()).with_smtp(|smtp| smtp.leave_over_limit = leave_over_limit);
     let server = server(habits).await;
     let sender = sender_of(outbound, zone, server.address().port());
-    sender.send(&envelope(recipients), &Bytes::from_static(b"Subject: x\r\n\r\nx\r\n")).await
+    sender.send(envelope(recipients), &Bytes::from_static(b"Subject: x\r\n\r\nx\r\n")).await
 }
 
 const fn is_unsolicited(failure: &Failure) -> bool {

@@ -180,7 +180,7 @@ fn send(
         let tap = Tap::start(server.address).await?;
         let connector = connector(column, place.1, tap.address.port())?;
         let sender = self::sender(outbound, connector, credentials)?;
-        let report = tokio::time::timeout(DELIVERY, sender.send(&envelope, &message)).await;
+        let report = tokio::time::timeout(DELIVERY, sender.send(envelope, &message)).await;
         let report = report.map_err(|_| format!("no end within {} s", DELIVERY.as_secs()))?;
         sender.close().await;
         Ok::<_, String>((report, tap.take().await))

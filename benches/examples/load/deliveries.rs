@@ -157,7 +157,7 @@ fn by_sender(
             let message = message.clone();
             async move {
                 for _ in 0..work.share(number) {
-                    let report = sender.send(&envelope, &message).await;
+                    let report = sender.send(Arc::clone(&envelope), &message).await;
                     let [attempt] = &report.attempts[..] else {
                         return Err(format!("{}: {report:?}", way.name()));
                     };

@@ -108,7 +108,7 @@ async fn run(certificate: &Certificate, posture: Posture, port: u16) -> Result<M
             let (sender, envelope) = (Arc::clone(&sender), Arc::clone(&envelope));
             let message = message.clone();
             let delivery = tokio::spawn(async move {
-                let report = sender.send(&envelope, &message).await;
+                let report = sender.send(envelope, &message).await;
                 match report.statuses()[0].to_string() {
                     status if status == "delivered" => Ok(started.elapsed().as_secs_f64()),
                     _ => Err(format!("{report:?}")),

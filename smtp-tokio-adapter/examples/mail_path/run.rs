@@ -268,7 +268,7 @@ impl World {
         let sender = Sender::new(outbound, Arc::new(connectors), network.zone(&self.pki)?)?
             .with_route(|route| route.port = port);
         self.break_trust(&trust, setup.trust)?;
-        Ok(sender.send(envelope, mail).await)
+        Ok(sender.send(envelope.clone(), mail).await)
     }
 }
 

@@ -66,7 +66,7 @@ async fn attempt(queue: &Arc<Queue>, mail: &Path, is_last: bool) -> Result<bool,
                 eprintln!("{}: {error}", mail.display());
             }
         };
-        queue.setup.sender.send_with(&part, &entry.message, &clear_now, note).await;
+        queue.setup.sender.send_with(part, &entry.message, &clear_now, note).await;
     }
     if all.clone().any(|index| journal.outcome(index).is_none()) {
         return Ok(false);

@@ -163,7 +163,14 @@ impl<S: Io> Connection<S> {
     ///
     /// Nothing is lost if the future is dropped.
     pub async fn is_reusable(&mut self) -> bool {
-        self.client().is_idle(self.link.driver.unread()) && self.link.is_quiet().await
+        self.is_idle() && self.link.is_quiet().await
+    }
+
+    /// Whether the last transaction ended well, and the server has said nothing unasked so far.
+    /// Then no buffer is held until the next one.
+    pub(crate) fn is_idle(&mut self) -> bool {
+        self.link.driver.release();
+        self.client().is_idle(self.link.driver.unread())
     }
 
     /// Whether the last transaction has ended the conversation.

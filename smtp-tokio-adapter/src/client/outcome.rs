@@ -367,6 +367,7 @@ pub struct Delivery {
     /// The reply to each RCPT that the server answered, by index.
     pub recipients: Vec<Option<Reply<'static>>>,
     /// LMTP: the replies to the message for each recipient, as far as they came, with its index.
+    /// This list and the next two are in the order of the indices.
     pub delivered: Vec<(usize, Reply<'static>)>,
     /// Recipients that were not sent because of their addresses, by index: see
     /// [`ClientConfig::addresses`](smtp_proto::client::ClientConfig::addresses).
@@ -443,10 +444,21 @@ impl Delivery {
             && self.status(index) == Some(RecipientStatus::Deferred(TOO_MANY))
     }
 
+    /// LMTP: the reply to the message for one recipient.
+    fn verdict(&self, index: usize) -> Option<&Reply<'static>> {
+        let at = self.delivered.binary_search_by_key(&index, |it| it.0).ok()?;
+        Some(&self.delivered[at].1)
+    }
+
+    /// Whether a recipient is over the server's limits and was left for another transaction.
+    pub(crate) fn is_left(&self, index: usize) -> bool {
+        self.left.binary_search(&index).is_ok()
+    }
+
     /// The reply that decided about one recipient: to the message in LMTP, to RCPT if that was
     /// refused, otherwise to the transaction as a whole.
     pub fn reply(&self, index: usize) -> Option<&Reply<'static>> {
-        if let Some((_, reply)) = self.delivered.iter().find(|(delivered, _)| *delivered == index) {
+        if let Some(reply) = self.verdict(index) {
             return Some(reply);
         }
         match self.recipients.get(index)? {
@@ -466,13 +478,13 @@ impl Delivery {
     /// The status of one recipient; none if the connection broke before there was one.
     pub fn status(&self, index: usize) -> Option<RecipientStatus> {
         let of = |reply: &Reply<'_>| RecipientStatus::refused(reply);
-        if let Some((_, reply)) = self.delivered.iter().find(|(delivered, _)| *delivered == index) {
+        if let Some(reply) = self.verdict(index) {
             return Some(if reply.is_positive() { RecipientStatus::Delivered } else { of(reply) });
         }
-        if self.not_sent.iter().any(|(not_sent, _)| *not_sent == index) {
+        if self.not_sent.binary_search_by_key(&index, |it| it.0).is_ok() {
             return Some(RecipientStatus::Bounced(BAD_RECIPIENT));
         }
-        if self.left.contains(&index) {
+        if self.is_left(index) {
             return Some(RecipientStatus::Deferred(TOO_MANY));
         }
         // A reply too many, or one of another command: the replies to RCPT may belong to other

@@ -144,23 +144,6 @@ mod tests {
         assert!(matches!(failure, NoConnection::Local(Reason::ProxyFailed, _)), "{failure:?}");
     }
 
-    /// Over the loopback interface a connection comes about with and without the binding.
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn socket_is_tied_to_the_interface_and_the_source_address_of_the_rules() {
-        let mut rules = DialRules::default();
-        rules.interface = Some("lo".into());
-        rules.source_ipv4 = Some([127, 0, 0, 9].into());
-        let socket = TcpSocket::new_v4().unwrap();
-        bind(&socket, [127, 0, 0, 1].into(), &rules).unwrap();
-        assert_eq!(socket.device().unwrap().as_deref(), Some(&b"lo"[..]));
-        assert_eq!(socket.local_addr().unwrap().ip(), IpAddr::from([127, 0, 0, 9]));
-        // Without an interface there is none.
-        let socket = TcpSocket::new_v4().unwrap();
-        bind(&socket, [127, 0, 0, 1].into(), &DialRules::default()).unwrap();
-        assert_eq!(socket.device().unwrap(), None);
-    }
-
     #[tokio::test(start_paused = true)]
     async fn the_longest_time_limit_is_a_limit_too() {
         through_proxy(Duration::MAX, ready(Ok(())), |()| ready(Ok(()))).await.unwrap();

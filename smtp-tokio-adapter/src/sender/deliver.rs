@@ -1,6 +1,7 @@
 //! A route walked to its end, with every fallback that its plans allow.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use smtp_proto::client::Envelope;
@@ -15,40 +16,38 @@ use crate::client::outcome::{Decision, Failure, LOCAL, Spoken};
 use crate::client::target::Target;
 use crate::convert;
 use crate::lookups::Lookups;
-use crate::metering;
-use crate::sender::dial::{Dialled, Dialling, KeptFor, Parcel};
+use crate::sender::dial::{Dialled, Dialling, Parcel};
 use crate::sender::job::Job;
 use crate::sender::known::Ready;
 use crate::sender::message::Message;
+use crate::sender::pool::KeptFor;
 use crate::sender::report::{DialAttempt, Journal, RecipientOutcome, Walked};
 use crate::sender::shown::Shown;
 
 /// Settles the recipients that cannot be sent, because their addresses or that of the sender break
 /// the rules for addresses: no host can change that, so none is asked. Returns the indices of the
 /// others.
-pub(super) fn sendable(
+pub(super) fn sendable<'a>(
     outbound: &Outbound,
-    envelope: &Envelope,
-    journal: &Journal<'_>,
-) -> Vec<usize> {
+    envelope: &'a Envelope,
+    journal: &'a Journal<'_>,
+) -> impl Iterator<Item = usize> + 'a {
     let rules = outbound.smtp.addresses;
-    let sender = envelope.reverse_path.check(rules).err();
-    let mut sendable = Vec::with_capacity(envelope.recipients.len());
-    for (index, recipient) in envelope.recipients.iter().enumerate() {
-        let failure = match (sender, recipient.path.check(rules)) {
-            (Some(error), _) => Failure::Sender(error),
-            (None, Err(error)) => Failure::Recipient(error),
-            (None, Ok(())) => {
-                sendable.push(index);
-                continue;
-            }
+    let sender = envelope.reverse_path.check(rules).map_err(Failure::Sender);
+    let sender = sender.map_err(Arc::new);
+    let recipients = envelope.recipients.iter().enumerate();
+    recipients.filter_map(move |(index, recipient)| {
+        let recipient = || recipient.path.check(rules).map_err(Failure::Recipient);
+        let failure = match &sender {
+            Ok(()) => recipient().map_err(Arc::new).err(),
+            Err(failure) => Some(Arc::clone(failure)),
         };
+        let Some(failure) = failure else { return Some(index) };
         let status = failure.status().unwrap_or(RecipientStatus::Deferred(LOCAL));
-        let failure = Some(Arc::new(failure));
-        let outcome = RecipientOutcome { failure, ..RecipientOutcome::undialled(status) };
-        journal.settle(index, outcome);
-    }
-    sendable
+        let failure = Some(failure);
+        journal.settle(index, RecipientOutcome { failure, ..RecipientOutcome::undialled(status) });
+        None
+    })
 }
 
 /// Walks a route until each recipient has its final status, and writes each into the journal.
@@ -84,8 +83,6 @@ struct Walk<'a, 'j, M> {
     kept: KeptFor<'a>,
     parcel: &'a Parcel<'a, 'j, M>,
     route: Route,
-    /// What the last host that was asked said of each recipient.
-    latest: Vec<RecipientOutcome>,
     walked: Walked,
 }
 
@@ -97,47 +94,52 @@ impl<'a, 'j, M: Message> Walk<'a, 'j, M> {
         route: Route,
         parcel: &'a Parcel<'a, 'j, M>,
     ) -> Self {
-        let none = RecipientOutcome::undialled(RecipientStatus::Deferred(LOCAL));
-        let latest = vec![none; parcel.envelope.recipients.len()];
-        Self { outbound, kept, parcel, route, latest, walked: Walked::default() }
+        // Most messages need one connection.
+        let walked = Walked { attempts: Vec::with_capacity(1), skipped: Vec::new() };
+        Self { outbound, kept, parcel, route, walked }
     }
 
     /// Writes the final status of each recipient into the journal.
     fn finish(self) -> Walked {
+        let Parcel { indices, journal, .. } = *self.parcel;
         if let Next::Done { statuses, clear_next_run } = self.route.next() {
-            for (index, (&status, outcome)) in statuses.iter().zip(self.latest).enumerate() {
+            for (&index, &status) in indices.iter().zip(statuses) {
                 let is_left = matches!(status, RecipientStatus::Deferred(_));
-                let clear_next_run = clear_next_run && is_left;
-                let outcome = RecipientOutcome { status, clear_next_run, ..outcome };
-                self.parcel.journal.settle(self.parcel.indices[index], outcome);
+                journal.conclude(index, status, clear_next_run && is_left);
             }
         }
         self.walked
     }
 
     /// A host that is not dialled.
+    #[cold]
     fn pass_over(&mut self, host: &HostName, why: NotDialled) {
-        for outcome in &mut self.latest {
-            outcome.host.get_or_insert_with(|| host.clone());
-        }
+        self.note_host(host);
         let status = convert::status(why.refusal.status());
         match why.refusal.ends_domain() {
             true => self.route.stop(status),
             false => self.route.skip(status),
         }
         tracing::info!(%host, %status, refusal = %why.refusal, "not dialled");
-        metering::not_dialled(why.refusal.reason());
         self.walked.skipped.push((host.clone(), why));
     }
 
     /// A host that only the answer for an earlier delivery names. The next run of the queue asks
     /// again.
+    #[cold]
     fn pass_over_unnamed(&mut self, host: &HostName) {
-        for outcome in &mut self.latest {
-            outcome.host.get_or_insert_with(|| host.clone());
-        }
+        self.note_host(host);
         tracing::info!(%host, "not dialled: the newest answer of the DNS does not name it");
         self.route.skip(LOOKUP_FAILED);
+    }
+
+    /// The recipients of which no host has said anything have this one.
+    fn note_host(&self, host: &HostName) {
+        for &index in self.parcel.indices {
+            self.parcel.journal.note(index, |open| {
+                open.host.get_or_insert_with(|| host.clone());
+            });
+        }
     }
 
     /// Dials the addresses of one host, until the route asks for something else.
@@ -150,15 +152,23 @@ impl<'a, 'j, M: Message> Walk<'a, 'j, M> {
 
         let mut at_host = AtHost::default();
         while let Next::Dial { address, manner, remaining, .. } = self.route.next() {
-            let remaining = at_host.waiting.take().unwrap_or_else(|| remaining.to_vec());
+            let waiting = at_host.waiting.take();
+            let remaining = waiting.as_deref().unwrap_or(remaining);
             let target = ready.at(address.ip(), manner);
-            let mut dialled =
-                self.dial(host, ready, &target, (address, manner), &remaining, &at_host).await;
+            let before = at_host.before(address, manner);
+            let mut dialled = {
+                // Pinned where it is made: it is large, and would be copied to be awaited.
+                let dial =
+                    pin!(self.dial(host, ready, &target, (address, manner), remaining, before));
+                dial.await
+            };
             self.note_unreached(host, &target, &mut dialled);
-            at_host.report_once(&mut dialled);
-            self.note_statuses(&remaining, &mut dialled);
-            at_host.ended(&mut self.route, manner, &remaining, &dialled);
-            self.note_attempt(host, ready, &target, dialled);
+            at_host.report_once(&mut dialled.attempt);
+            for &(index, status) in &dialled.statuses {
+                self.route.status(index, status);
+            }
+            at_host.ended(&mut self.route, &mut dialled);
+            self.note_attempt(ready, &target, dialled.attempt);
         }
         // The route had no connection left for the second handshake.
         if let Some(last) = self.walked.attempts.last_mut() {
@@ -174,7 +184,7 @@ impl<'a, 'j, M: Message> Walk<'a, 'j, M> {
         target: &Arc<Target>,
         (address, manner): (SocketAddr, Manner),
         remaining: &[usize],
-        at_host: &AtHost,
+        before: Option<Arc<Decision>>,
     ) -> Dialled {
         // An address at which TLS is remembered to be broken must not win for being nearer.
         let rivals = self.route.rivals();
@@ -189,18 +199,17 @@ impl<'a, 'j, M: Message> Walk<'a, 'j, M> {
             others: &others,
             route: &self.route,
             parcel: self.parcel,
-            remaining,
-            before: at_host.before(address, manner),
+            before,
             ready,
         };
         let span = tracing::info_span!("smtp_deliver", host = %host, address = %address);
-        tracing::Instrument::instrument(dialling.run(), span).await
+        tracing::Instrument::instrument(dialling.run(remaining), span).await
     }
 
     /// The addresses that were dialled before this one, each with an attempt of its own.
     fn note_unreached(&mut self, host: &HostName, target: &Target, dialled: &mut Dialled) {
         let unreached: Vec<SocketAddr> = dialled.unreached.iter().map(|it| it.0).collect();
-        self.route.raced(&unreached, dialled.address);
+        self.route.raced(&unreached, dialled.attempt.address);
         for (address, failure) in std::mem::take(&mut dialled.unreached) {
             let undecided = Decision::undecided(&target.plan, target.is_clear());
             self.walked.attempts.push(DialAttempt {
@@ -218,36 +227,11 @@ impl<'a, 'j, M: Message> Walk<'a, 'j, M> {
         }
     }
 
-    /// What the connection came to for each recipient that remained.
-    fn note_statuses(&mut self, remaining: &[usize], dialled: &mut Dialled) {
-        let statuses = std::mem::take(&mut dialled.statuses);
-        let outcomes = std::mem::take(&mut dialled.outcomes);
-        for ((&index, status), outcome) in remaining.iter().zip(statuses).zip(outcomes) {
-            self.latest[index] = outcome;
-            if let Some(status) = status {
-                self.route.status(index, status);
-            }
-        }
-    }
-
-    fn note_attempt(&mut self, host: &HostName, ready: &Ready, target: &Target, dialled: Dialled) {
-        let Dialled { address, is_reused, decision, sessions, ending, failure, outrun, .. } =
-            dialled;
+    fn note_attempt(&mut self, ready: &Ready, target: &Target, mut attempt: DialAttempt) {
         // Of a host with one address this would be remembered in vain.
         let is_useful = |it: &Shown| !it.is_no_starttls() || ready.addresses.len() > 1;
-        let shown = Shown::by(target, &decision, is_reused).filter(is_useful);
-        self.walked.attempts.push(DialAttempt {
-            host: host.clone(),
-            address,
-            manner: target.manner,
-            is_reused,
-            outrun,
-            decision,
-            ending,
-            failure,
-            sessions,
-            shown,
-        });
+        attempt.shown = Shown::by(target, &attempt.decision, attempt.is_reused).filter(is_useful);
+        self.walked.attempts.push(attempt);
     }
 }
 
@@ -275,26 +259,27 @@ impl AtHost {
 
     /// RFC 8460, section 4.4: both handshakes are one session, and the second one decides. So does
     /// a kept connection, whose session was reported when it was opened.
-    fn report_once(&mut self, dialled: &mut Dialled) {
+    fn report_once(&mut self, attempt: &mut DialAttempt) {
         let earlier = std::mem::take(&mut self.held);
-        if dialled.sessions.is_empty() && !dialled.is_reused {
-            dialled.sessions = earlier;
+        if attempt.sessions.is_empty() && !attempt.is_reused {
+            attempt.sessions = earlier;
         }
         let again = Fallback::RetryPlainHello;
-        if matches!(dialled.ending, Ending::NoTls { fallback, .. } if fallback == again) {
-            self.held = std::mem::take(&mut dialled.sessions);
+        if matches!(attempt.ending, Ending::NoTls { fallback, .. } if fallback == again) {
+            self.held = std::mem::take(&mut attempt.sessions);
         }
     }
 
     /// Tells the route how the connection ended, unless recipients wait for another one.
-    fn ended(&mut self, route: &mut Route, manner: Manner, remaining: &[usize], dialled: &Dialled) {
+    fn ended(&mut self, route: &mut Route, dialled: &mut Dialled) {
         if !dialled.left.is_empty() {
-            self.waiting = Some(dialled.left.iter().map(|&position| remaining[position]).collect());
+            self.waiting = Some(std::mem::take(&mut dialled.left));
             return;
         }
-        route.ended(dialled.ending);
-        if manner != Manner::ClearText && matches!(dialled.ending, Ending::NoTls { .. }) {
-            self.given_up.push((dialled.address, Arc::clone(&dialled.decision)));
+        let DialAttempt { address, manner, decision, ending, .. } = &dialled.attempt;
+        route.ended(*ending);
+        if *manner != Manner::ClearText && matches!(ending, Ending::NoTls { .. }) {
+            self.given_up.push((*address, Arc::clone(decision)));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! One connection of a delivery, kept or new: as many transactions as it takes.
 
-use std::io;
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -8,12 +8,11 @@ use smtp_proto::client::Envelope;
 use smtp_proto::fallback::Fallback;
 use smtp_proto::route::{Ending, RecipientStatus, Route};
 use smtp_proto::wire::host::HostName;
-use smtp_tls_policy::Host;
 use smtp_tls_policy::tlsrpt::ReportedSession;
 use tokio::net::TcpStream;
 
 use crate::client::outbound::Outbound;
-use crate::client::outcome::{Decision, Delivery, Failure, OutcomeBuf, Spoken};
+use crate::client::outcome::{Decision, Delivery, Failure, LOCAL, OutcomeBuf, Spoken};
 use crate::client::target::Target;
 use crate::client::{Connection, OpenError};
 use crate::dialling;
@@ -22,32 +21,21 @@ use crate::metering::{self, Turn};
 use crate::sender::known::Ready;
 #[cfg(feature = "crl-fetch")]
 use crate::sender::list_wait::ListWait;
-use crate::sender::message::Message;
-use crate::sender::pool::{Kept, Pool, Slot, Terms};
-use crate::sender::report::{Journal, RecipientOutcome};
+use crate::sender::message::{Message, opened};
+use crate::sender::pool::{Kept, KeptFor, Slot, Terms};
+use crate::sender::report::{DialAttempt, Journal, RecipientOutcome};
 
 /// What became of a connection.
 pub(super) struct Dialled {
-    /// The address of the peer: for a kept connection, not always the one that was asked for.
-    pub(super) address: SocketAddr,
-    pub(super) is_reused: bool,
-    /// The connection ended, and the message may go over another one at once.
-    may_be_repeated: bool,
-    pub(super) decision: Arc<Decision>,
-    /// What is to be reported of it (RFC 8460).
-    pub(super) sessions: Vec<ReportedSession>,
-    /// By the position in what remained; none without a reply.
-    pub(super) statuses: Vec<Option<RecipientStatus>>,
-    /// By the position in what remained; their `status` has no meaning yet.
-    pub(super) outcomes: Vec<RecipientOutcome>,
-    pub(super) ending: Ending,
-    pub(super) failure: Option<Arc<Failure>>,
-    /// Positions of recipients that the server takes only on another connection.
+    /// For the report. Its address is that of the peer: for a kept connection, not always the one
+    /// that was asked for.
+    pub(super) attempt: DialAttempt,
+    /// The status of each recipient that has one, by its index in the parcel.
+    pub(super) statuses: Vec<(usize, RecipientStatus)>,
+    /// Recipients that the server takes only on another connection.
     pub(super) left: Vec<usize>,
     /// The addresses that were dialled before, and could not be reached.
     pub(super) unreached: Vec<(SocketAddr, Arc<Failure>)>,
-    /// The addresses that were dialled as well, and given up.
-    pub(super) outrun: Vec<SocketAddr>,
 }
 
 /// A message, its recipients, and where their outcomes go.
@@ -59,11 +47,16 @@ pub(super) struct Parcel<'a, 'j, M> {
     pub(super) journal: &'a Journal<'j>,
 }
 
-/// The pool from which connections come, and the next hop for which they are kept.
-#[derive(Clone, Copy)]
-pub(super) struct KeptFor<'a> {
-    pub(super) pool: &'a Pool,
-    pub(super) next_hop: &'a Host,
+/// What the transactions of one connection came to.
+struct Transacted {
+    /// The kept connection was over, and the message may go over another one at once: there is
+    /// nothing else to tell of it.
+    is_to_be_repeated: bool,
+    ending: Ending,
+    failure: Option<Arc<Failure>>,
+    /// As in [`Dialled`].
+    statuses: Vec<(usize, RecipientStatus)>,
+    left: Vec<usize>,
 }
 
 /// How a connection was opened, or could not be.
@@ -88,7 +81,6 @@ pub(super) struct Dialling<'a, 'j, M> {
     /// Knows whether clear text waits for another address of the host.
     pub(super) route: &'a Route,
     pub(super) parcel: &'a Parcel<'a, 'j, M>,
-    pub(super) remaining: &'a [usize],
     /// The decision that led to this connection in clear text.
     pub(super) before: Option<Arc<Decision>>,
     /// The host.
@@ -96,33 +88,33 @@ pub(super) struct Dialling<'a, 'j, M> {
 }
 
 impl<M: Message> Dialling<'_, '_, M> {
-    /// Sends the message for the recipients that remain, over a kept connection or a new one. A
-    /// kept connection that ends before it has taken the message is replaced by a new one, once.
-    pub(super) async fn run(&self) -> Dialled {
-        let KeptFor { pool, next_hop } = self.kept;
-        let key = self.ready.key(next_hop, self.target, self.address.port());
-        let Ok(mut slot) = pool.slot(key).await else {
+    /// Sends the message for these recipients, over a kept connection or a new one. A kept
+    /// connection that ends before it has taken the message is replaced by a new one, once.
+    pub(super) async fn run(&self, remaining: &[usize]) -> Dialled {
+        let key = self.ready.key(self.kept, self.target, self.address.port());
+        let Ok(mut slot) = self.kept.pool.slot(key).await else {
             let decision = Decision::undecided(&self.target.plan, self.target.is_clear());
-            return self.failed(self.address, decision.into(), Vec::new(), Failure::Congested);
+            return self.failed(remaining, self.address, decision.into(), Failure::Congested);
         };
         let mut turn = Turn::Opened;
         if let Some(mut kept) = slot.take() {
             turn = Turn::Replaced;
             if self.may_reuse(&kept) && kept.connection.is_reusable().await {
-                // Boxed, as what follows: most deliveries may be waiting for their turn, and need
-                // the memory of neither.
-                let dialled = Box::pin(self.reuse(kept, &mut slot)).await;
-                if !dialled.may_be_repeated {
+                tracing::debug!(messages = kept.messages, "connection reused");
+                let decision = self.before.clone();
+                let decision = decision.unwrap_or_else(|| kept.connection.shared_decision());
+                let transacted = self.transact(&mut kept, &decision, remaining).await;
+                if !transacted.is_to_be_repeated {
                     metering::pool_turn(Turn::Reused);
-                    return dialled;
+                    return self.done(kept, slot, decision, transacted, true);
                 }
                 tracing::info!("a kept connection was over, and is replaced");
-            } else {
-                slot.quit(kept.connection);
             }
+            slot.quit(kept.connection);
         }
         metering::pool_turn(turn);
-        Box::pin(self.open(slot)).await
+        // Boxed: few deliveries need a new connection, and the memory that opens it.
+        Box::pin(self.open(slot, remaining)).await
     }
 
     /// Whether a connection that is opened now would be like this one. Clear text is kept from a
@@ -141,13 +133,6 @@ impl<M: Message> Dialling<'_, '_, M> {
             trust: self.outbound.trust.load().generation(),
             identity: identity.and_then(|id| self.outbound.tls.current_identity(id)),
         }
-    }
-
-    async fn reuse(&self, kept: Kept, slot: &mut Slot) -> Dialled {
-        tracing::debug!(messages = kept.messages, "connection reused");
-        let decision = self.before.clone().unwrap_or_else(|| kept.connection.shared_decision());
-        // The delivery that opened the connection has reported it.
-        self.transact(kept, slot, decision, Vec::new(), true).await
     }
 
     /// Connects. If the certificate could not be judged for want of revocation lists, waits for
@@ -199,7 +184,7 @@ impl<M: Message> Dialling<'_, '_, M> {
     }
 
     /// Connects, and sends the message.
-    async fn open(&self, mut slot: Slot) -> Dialled {
+    async fn open(&self, slot: Slot, remaining: &[usize]) -> Dialled {
         let terms = self.terms();
         let opened = self.connect().await;
         let sessions = self.sessions(&opened);
@@ -213,17 +198,20 @@ impl<M: Message> Dialling<'_, '_, M> {
             %address, reason = decision.reason.code(), decision = %decision.sentence,
             "TLS decision",
         );
-        let dialled = match connection {
+        let mut dialled = match connection {
             Ok(connection) => {
-                let kept = Kept::new(Box::new(connection), address, terms);
-                self.transact(kept, &mut slot, decision, sessions, false).await
+                let mut kept = Kept::new(Box::new(connection), address, terms);
+                let transacted = self.transact(&mut kept, &decision, remaining).await;
+                self.done(kept, slot, decision, transacted, false)
             }
             Err(error) => {
                 tracing::info!(failure = %error.failure, "not delivered here");
-                self.failed(address, decision, sessions, error.failure)
+                self.failed(remaining, address, decision, error.failure)
             }
         };
-        Dialled { unreached, outrun, ..dialled }
+        dialled.unreached = unreached;
+        (dialled.attempt.sessions, dialled.attempt.outrun) = (sessions, outrun);
+        dialled
     }
 
     /// What is to be reported of a new connection. Nothing without one; and nothing if the one
@@ -239,36 +227,75 @@ impl<M: Message> Dialling<'_, '_, M> {
     }
 
     /// Nothing was sent.
+    #[cold]
     fn failed(
+        &self,
+        remaining: &[usize],
+        address: SocketAddr,
+        decision: Arc<Decision>,
+        failure: Failure,
+    ) -> Dialled {
+        let ending = failure.ending();
+        let status = failure.status();
+        let reply = failure.reply().cloned();
+        let failure = Some(Arc::new(failure));
+        for &index in remaining {
+            let (reply, failure) = (reply.clone(), failure.clone());
+            let asked = self.asked(&decision, address);
+            self.note(index, RecipientOutcome { reply, failure, ..asked });
+        }
+        let statuses = status.into_iter();
+        let statuses = statuses.flat_map(|it| remaining.iter().map(move |&index| (index, it)));
+        let (statuses, left) = (statuses.collect(), Vec::new());
+        let transacted = Transacted { is_to_be_repeated: false, ending, failure, statuses, left };
+        self.dialled(address, decision, transacted, false)
+    }
+
+    /// Gives the connection back, to be kept if it may carry another message.
+    fn done(
+        &self,
+        mut kept: Kept,
+        mut slot: Slot,
+        decision: Arc<Decision>,
+        mut transacted: Transacted,
+        is_reused: bool,
+    ) -> Dialled {
+        let address = kept.address;
+        if is_reused {
+            transacted.ending = without_tls_retry(transacted.ending);
+        }
+        let decision = self.after(&kept, transacted.ending, decision);
+        // Whether the peer has closed its side or gone on talking shows when it is used again.
+        if transacted.failure.is_none() && kept.connection.is_idle() {
+            slot.keep(kept);
+        } else {
+            // Beside the delivery: a server that never answers QUIT delays no result.
+            slot.quit(kept.connection);
+        }
+        self.dialled(address, decision, transacted, is_reused)
+    }
+
+    fn dialled(
         &self,
         address: SocketAddr,
         decision: Arc<Decision>,
-        sessions: Vec<ReportedSession>,
-        failure: Failure,
+        transacted: Transacted,
+        is_reused: bool,
     ) -> Dialled {
-        let count = self.remaining.len();
-        let ending = failure.ending();
-        let delivery = Delivery::unsent(count, Err(failure));
-        let statuses = (0..count).map(|at| delivery.status(at)).collect();
-        let reply = delivery.reply(0).cloned();
-        let failure = delivery.end.err().map(Arc::new);
-        let outcome =
-            RecipientOutcome { reply, failure: failure.clone(), ..self.asked(&decision, address) };
-        let (outcomes, left) = (vec![outcome; count], Vec::new());
-        Dialled {
+        let Transacted { ending, failure, statuses, left, .. } = transacted;
+        let attempt = DialAttempt {
+            host: self.host.clone(),
             address,
-            is_reused: false,
-            may_be_repeated: false,
+            manner: self.target.manner,
+            is_reused,
+            outrun: Vec::new(),
             decision,
-            sessions,
-            statuses,
-            outcomes,
             ending,
             failure,
-            left,
-            unreached: Vec::new(),
-            outrun: Vec::new(),
-        }
+            sessions: Vec::new(),
+            shown: None,
+        };
+        Dialled { attempt, statuses, left, unreached: Vec::new() }
     }
 
     /// The connection's part of each outcome.
@@ -277,45 +304,14 @@ impl<M: Message> Dialling<'_, '_, M> {
             host: Some(self.host.clone()),
             address: Some(address),
             decision: Some(Arc::clone(decision)),
-            ..RecipientOutcome::undialled(RecipientStatus::Delivered)
+            ..RecipientOutcome::undialled(RecipientStatus::Deferred(LOCAL))
         }
     }
 
-    /// Runs the transactions of one connection, and keeps it if it may carry another message.
-    async fn transact(
-        &self,
-        mut kept: Kept,
-        slot: &mut Slot,
-        decision: Arc<Decision>,
-        sessions: Vec<ReportedSession>,
-        is_reused: bool,
-    ) -> Dialled {
-        let address = kept.address;
-        let mut transactions = Transactions::new(self, self.asked(&decision, address));
-        let (ending, failure, left) = transactions.run(&mut kept).await;
-        let Transactions { may_be_repeated, statuses, outcomes, .. } = transactions;
-        let ending = if is_reused { without_tls_retry(ending) } else { ending };
-        let decision = self.after(&kept, ending, decision);
-        if failure.is_none() && !may_be_repeated && kept.connection.is_reusable().await {
-            slot.keep(kept);
-        } else {
-            // Beside the delivery: a server that never answers QUIT delays no result.
-            slot.quit(kept.connection);
-        }
-        Dialled {
-            address,
-            is_reused,
-            may_be_repeated,
-            decision,
-            sessions,
-            statuses,
-            outcomes,
-            ending,
-            failure,
-            left,
-            unreached: Vec::new(),
-            outrun: Vec::new(),
-        }
+    /// What this connection has to say of a recipient. The route says whether that is its status.
+    fn note(&self, index: usize, outcome: RecipientOutcome) {
+        let Parcel { indices, journal, .. } = *self.parcel;
+        journal.note(indices[index], |latest| *latest = outcome);
     }
 
     /// The decision about TLS that is told of a connection that has ended so. In clear text no TLS
@@ -327,6 +323,118 @@ impl<M: Message> Dialling<'_, '_, M> {
             _ => kept.connection.shared_decision(),
         }
     }
+
+    /// Runs one transaction for these recipients, and further ones for those that the server took
+    /// no more.
+    async fn transact(
+        &self,
+        kept: &mut Kept,
+        decision: &Arc<Decision>,
+        remaining: &[usize],
+    ) -> Transacted {
+        let (before, address) = (kept.messages, kept.address);
+        let (mut open, mut statuses) = (Cow::Borrowed(remaining), Vec::new());
+        loop {
+            let asked = self.asked(decision, address);
+            let delivery = self.transaction(&mut kept.connection, &open, &asked).await;
+            let is_first = kept.messages == before;
+            kept.messages += 1;
+            let ending = delivery.end.as_ref().map_or_else(Failure::ending, |_| Ending::Finished);
+            if before > 0 && is_first && delivery.may_be_repeated() {
+                let (failure, left) = (None, Vec::new());
+                return Transacted { is_to_be_repeated: true, ending, failure, statuses, left };
+            }
+            statuses.reserve(open.len());
+            for (at, &index) in open.iter().enumerate() {
+                let status = delivery.status(at);
+                statuses.extend(status.map(|status| (index, status)));
+                if !status.is_some_and(is_final) {
+                    let reply = delivery.reply(at).cloned();
+                    self.note(index, RecipientOutcome { reply, ..asked.clone() });
+                }
+            }
+            let left = open.iter().enumerate().filter(|(at, _)| self.is_left(&delivery, *at));
+            let left: Vec<usize> = left.map(|(_, &index)| index).collect();
+            let (ending, failure, left) = match delivery.end {
+                Err(failure) => (ending, Some(Arc::new(failure)), Vec::new()),
+                // 421 after the client was welcome.
+                Ok(_) if kept.connection.is_over() => (Ending::ShutDown, None, Vec::new()),
+                // A server that accepted no recipient would accept none the next time.
+                Ok(_) if left.is_empty() || left.len() == open.len() => (ending, None, Vec::new()),
+                Ok(_) if kept.connection.transactions_left() == Some(0) => (ending, None, left),
+                Ok(_) => {
+                    open = Cow::Owned(left);
+                    continue;
+                }
+            };
+            if let Some(failure) = &failure {
+                for &index in &*open {
+                    let failure = || Some(Arc::clone(failure));
+                    let index = self.parcel.indices[index];
+                    self.parcel.journal.note(index, |latest| latest.failure = failure());
+                }
+            }
+            return Transacted { is_to_be_repeated: false, ending, failure, statuses, left };
+        }
+    }
+
+    /// Whether a recipient waits for another transaction: over the limits that were announced
+    /// (RFC 9422, section 4), or refused for them alone (RFC 5321, section 4.5.3.1.10).
+    fn is_left(&self, delivery: &Delivery, at: usize) -> bool {
+        let taken = matches!(delivery.end, Ok(OutcomeBuf::Accepted(_) | OutcomeBuf::PerRecipient));
+        self.outbound.smtp.leave_over_limit
+            && (delivery.is_left(at) || delivery.is_one_too_many(at) && taken)
+    }
+
+    /// The envelope with the recipients of one transaction.
+    fn part(&self, open: &[usize]) -> Arc<Envelope> {
+        let envelope = self.parcel.envelope;
+        if open.len() == envelope.recipients.len() {
+            return Arc::clone(envelope);
+        }
+        let recipients = open.iter().map(|&index| envelope.recipients[index].clone());
+        Arc::new(envelope.with_recipients(recipients.collect()))
+    }
+
+    /// Runs one transaction. What is final for a recipient is told at once, while the connection
+    /// goes on.
+    async fn transaction(
+        &self,
+        connection: &mut Connection<TcpStream>,
+        open: &[usize],
+        asked: &RecipientOutcome,
+    ) -> Delivery {
+        let part = self.part(open);
+        let Parcel { indices, message, journal, .. } = *self.parcel;
+        let mut settled = |at: usize, delivery: &Delivery| {
+            if let Some(status) = delivery.status(at).filter(|&status| is_final(status)) {
+                let reply = delivery.reply(at).cloned();
+                let outcome = RecipientOutcome { status, reply, ..asked.clone() };
+                journal.settle(indices[open[at]], outcome);
+            }
+        };
+        let uri = message.uri().filter(|_| connection.capabilities().fetches_imap());
+        let delivery = if uri.is_some() {
+            let body = &mut tokio::io::empty();
+            connection.send_observed(part, body, uri, &mut settled).await
+        } else {
+            // The server's time limit for an idle client is about the same as the one here.
+            match opened(message, self.outbound.smtp.timeouts.idle).await {
+                Ok(mut body) => connection.send_observed(part, &mut body, None, &mut settled).await,
+                Err(error) => Delivery::unsent(open.len(), Err(Failure::Source(error))),
+            }
+        };
+        match &delivery.end {
+            Ok(end) => tracing::info!(?end, "delivered or refused"),
+            Err(failure) => tracing::info!(%failure, "not delivered here"),
+        }
+        delivery
+    }
+}
+
+/// Whether no other host can change this status.
+const fn is_final(status: RecipientStatus) -> bool {
+    matches!(status, RecipientStatus::Delivered | RecipientStatus::Bounced(_))
 }
 
 /// The ending of a connection that was kept. It tells nothing of the peer's TLS, so that it is no
@@ -336,141 +444,5 @@ fn without_tls_retry(ending: Ending) -> Ending {
         Ending::NoTls { fallback: Fallback::Forbidden, .. } => ending,
         Ending::NoTls { .. } => Ending::Broken,
         ending => ending,
-    }
-}
-
-struct Transactions<'a, 'j, M> {
-    outbound: &'a Outbound,
-    parcel: &'a Parcel<'a, 'j, M>,
-    remaining: &'a [usize],
-    /// The connection's part of each outcome.
-    asked: RecipientOutcome,
-    statuses: Vec<Option<RecipientStatus>>,
-    outcomes: Vec<RecipientOutcome>,
-    /// The connection ended, and the message may go over another one at once.
-    may_be_repeated: bool,
-}
-
-impl<'a, 'j, M: Message> Transactions<'a, 'j, M> {
-    /// No transaction has begun.
-    fn new(dialling: &Dialling<'a, 'j, M>, asked: RecipientOutcome) -> Self {
-        let Dialling { outbound, parcel, remaining, .. } = *dialling;
-        let count = remaining.len();
-        let (statuses, outcomes) = (vec![None; count], vec![asked.clone(); count]);
-        Self { outbound, parcel, remaining, asked, statuses, outcomes, may_be_repeated: false }
-    }
-
-    /// Runs one transaction, and further ones for recipients that the server took no more. Returns
-    /// the positions of those that need another connection.
-    async fn run(&mut self, kept: &mut Kept) -> (Ending, Option<Arc<Failure>>, Vec<usize>) {
-        let mut open: Vec<usize> = (0..self.remaining.len()).collect();
-        let before = kept.messages;
-        loop {
-            let mut delivery = self.transact(&mut kept.connection, &open).await;
-            let connection = &kept.connection;
-            self.may_be_repeated = kept.messages == before && delivery.may_be_repeated();
-            kept.messages += 1;
-            let ending = delivery.end.as_ref().map_or_else(Failure::ending, |_| Ending::Finished);
-            self.note(&delivery, &open);
-            let left: Vec<usize> = (0..open.len())
-                .filter(|&at| self.is_left(&delivery, at))
-                .map(|at| open[at])
-                .collect();
-            let end = std::mem::replace(&mut delivery.end, Ok(OutcomeBuf::NoRecipients));
-            if let Err(failure) = end {
-                let failure = Arc::new(failure);
-                for &position in &open {
-                    self.outcomes[position].failure = Some(Arc::clone(&failure));
-                }
-                return (ending, Some(failure), Vec::new());
-            }
-            if connection.is_over() {
-                // 421 after the client was welcome.
-                return (Ending::ShutDown, None, Vec::new());
-            }
-            // A server that accepted no recipient would accept none the next time.
-            if left.is_empty() || left.len() == open.len() {
-                return (ending, None, Vec::new());
-            }
-            if connection.transactions_left() == Some(0) {
-                return (ending, None, left);
-            }
-            open = left;
-        }
-    }
-
-    /// What a transaction came to for each recipient that it had.
-    fn note(&mut self, delivery: &Delivery, open: &[usize]) {
-        for (at, &position) in open.iter().enumerate() {
-            if let Some(status) = delivery.status(at) {
-                self.statuses[position] = Some(status);
-            }
-            self.outcomes[position].reply = delivery.reply(at).cloned();
-        }
-    }
-
-    /// Whether a recipient waits for another transaction: over the limits that were announced
-    /// (RFC 9422, section 4), or refused for them alone (RFC 5321, section 4.5.3.1.10).
-    fn is_left(&self, delivery: &Delivery, at: usize) -> bool {
-        let taken = matches!(delivery.end, Ok(OutcomeBuf::Accepted(_) | OutcomeBuf::PerRecipient));
-        self.outbound.smtp.leave_over_limit
-            && (delivery.left.contains(&at) || delivery.is_one_too_many(at) && taken)
-    }
-
-    /// The envelope with the recipients of one transaction.
-    fn part(&self, open: &[usize]) -> Arc<Envelope> {
-        let envelope = self.parcel.envelope;
-        let indexes = open.iter().map(|&at| self.remaining[at]);
-        if indexes.clone().eq(0..envelope.recipients.len()) {
-            return Arc::clone(envelope);
-        }
-        let recipients = indexes.map(|index| envelope.recipients[index].clone());
-        Arc::new(envelope.with_recipients(recipients.collect()))
-    }
-
-    /// Runs one transaction.
-    async fn transact(
-        &mut self,
-        connection: &mut Connection<TcpStream>,
-        open: &[usize],
-    ) -> Delivery {
-        let part = self.part(open);
-        let Parcel { indices, message, journal, .. } = *self.parcel;
-        let (asked, remaining) = (&self.asked, self.remaining);
-        // What is final is told at once, while the connection goes on.
-        let mut settled = |at: usize, delivery: &Delivery| match delivery.status(at) {
-            Some(status @ (RecipientStatus::Delivered | RecipientStatus::Bounced(_))) => {
-                let reply = delivery.reply(at).cloned();
-                let outcome = RecipientOutcome { status, reply, ..asked.clone() };
-                journal.settle(indices[remaining[open[at]]], outcome);
-            }
-            Some(RecipientStatus::Deferred(_)) | None => {}
-        };
-        let uri = message.uri().filter(|_| connection.capabilities().fetches_imap());
-        let delivery = if uri.is_some() {
-            let body = &mut tokio::io::empty();
-            connection.send_observed(part, body, uri, &mut settled).await
-        } else {
-            match self.body().await {
-                Ok(mut body) => connection.send_observed(part, &mut body, None, &mut settled).await,
-                Err(error) => {
-                    let failure = Failure::Source(error);
-                    Delivery::unsent(open.len(), Err(failure))
-                }
-            }
-        };
-        match &delivery.end {
-            Ok(end) => tracing::info!(?end, "delivered or refused"),
-            Err(failure) => tracing::info!(%failure, "not delivered here"),
-        }
-        delivery
-    }
-
-    /// Opens the message. The server's time limit for an idle client is about the same as the one
-    /// here.
-    async fn body(&self) -> io::Result<M::Body> {
-        let patience = self.outbound.smtp.timeouts.idle;
-        let opening = tokio::time::timeout(patience, self.parcel.message.open()).await;
-        opening.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 }

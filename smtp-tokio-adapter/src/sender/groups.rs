@@ -1,6 +1,6 @@
 //! The recipients of an envelope, by domain and connector.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
@@ -27,27 +27,51 @@ pub(super) fn domain_of(recipient: &Recipient) -> Option<Host> {
     Host::parse(path.mailbox()?.domain().as_str()).ok()
 }
 
+/// What the recipients of a group have in common: the name of their connector, and their domain
+/// unless the connector has a smart host.
+type Common<'a> = (&'a str, Option<Host>);
+
+impl<'a> Group<'a> {
+    fn common(&self) -> Common<'a> {
+        let own = Some(&self.domain).filter(|_| self.connector.smart_host.is_none());
+        (&self.connector.name, own.cloned())
+    }
+
+    fn is_for(&self, connector: &OutboundConnector, domain: &Host) -> bool {
+        self.connector.name == connector.name
+            && (connector.smart_host.is_some() || self.domain == *domain)
+    }
+}
+
 /// Groups the recipients of these indices by domain, or by connector where that has a smart host;
 /// and the indices of recipients without a domain.
 pub(super) fn groups<'a>(
     envelope: &Envelope,
-    indices: &[usize],
+    indices: impl Iterator<Item = usize>,
     connectors: &'a OutboundConnectors,
 ) -> (Vec<Group<'a>>, Vec<usize>) {
-    let (mut groups, mut strangers): (Vec<Group<'a>>, _) = (Vec::new(), Vec::new());
-    let mut known: BTreeMap<(Option<Host>, &str), usize> = BTreeMap::new();
-    for &index in indices {
+    let (mut groups, mut strangers): (Vec<Group<'a>>, _) = (Vec::with_capacity(1), Vec::new());
+    // All groups but the last one, which most messages have alone.
+    let mut earlier: HashMap<Common<'a>, usize> = HashMap::new();
+    for index in indices {
         let Some(domain) = domain_of(&envelope.recipients[index]) else {
             strangers.push(index);
             continue;
         };
         let connector = connectors.find(&domain);
-        let own = Some(domain.clone()).filter(|_| connector.smart_host.is_none());
-        let at = *known.entry((own, &*connector.name)).or_insert_with(|| {
-            groups.push(Group { connector, domain, indices: Vec::new() });
-            groups.len() - 1
-        });
-        groups[at].indices.push(index);
+        if let Some(last) = groups.last_mut().filter(|last| last.is_for(connector, &domain)) {
+            last.indices.push(index);
+            continue;
+        }
+        let new = Group { connector, domain, indices: vec![index] };
+        if let Some(last) = groups.last() {
+            earlier.insert(last.common(), groups.len() - 1);
+            if let Some(&at) = earlier.get(&new.common()) {
+                groups[at].indices.push(index);
+                continue;
+            }
+        }
+        groups.push(new);
     }
     (groups, strangers)
 }

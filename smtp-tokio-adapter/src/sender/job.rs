@@ -1,6 +1,6 @@
 //! Looks up what one delivery needs to know.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use smtp_proto::route::{Ending, Targets};
 use smtp_proto::wire::host::HostName;
@@ -12,7 +12,6 @@ use smtp_tls_policy::inquiry::{
 use smtp_tls_policy::plan::{DnsStatus, HostOrigin, MessageTls, Policy};
 use smtp_tls_policy::{Domain, Host};
 
-use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::{Mail, Sender, lock};
@@ -34,8 +33,8 @@ pub(super) struct Job<'a, L, M> {
     rules: Option<Rules<'a>>,
     /// What an earlier delivery has found out.
     known: Option<Arc<Known>>,
-    /// Looked up for this delivery.
-    domain: OnceCell<Domainwide<'a>>,
+    /// Looked up for this delivery, which asks one question after the other.
+    domain: OnceLock<Box<Domainwide<'a>>>,
     since: Instant,
     /// The hosts that were prepared for this delivery.
     ready: Mutex<Vec<(HostName, Arc<Ready>)>>,
@@ -50,7 +49,7 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
     ) -> Self {
         let rules = connector.map(|connector| (connector, message_tls(mail)));
         let known = rules.and_then(|rules| sender.known.recall(mail.domain, rules));
-        let (domain, ready) = (OnceCell::new(), Mutex::default());
+        let (domain, ready) = (OnceLock::new(), Mutex::default());
         Self { sender, mail, rules, known, domain, since: Instant::now(), ready }
     }
 
@@ -108,7 +107,11 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
     }
 
     async fn domain(&self) -> &Domainwide<'a> {
-        self.domain.get_or_init(|| self.look_up()).await
+        if let Some(domain) = self.domain.get() {
+            return domain;
+        }
+        let domain = Box::new(self.look_up().await);
+        self.domain.get_or_init(|| domain)
     }
 
     /// Looks up what is needed once for the domain of the mail.

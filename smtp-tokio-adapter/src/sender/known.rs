@@ -17,7 +17,7 @@ use super::lock;
 use crate::client::reuse::ReuseKey;
 use crate::client::target::Target;
 use crate::sender::peers::Peers;
-use crate::sender::pool::PoolLimits;
+use crate::sender::pool::{KeptFor, PoolLimits};
 
 /// Where the mail of a domain goes.
 pub(super) struct Course {
@@ -101,8 +101,8 @@ impl Ready {
     }
 
     /// The key of a message for a connection to this target, which is one of this host.
-    pub(super) fn key(&self, next_hop: &Host, target: &Arc<Target>, port: u16) -> Arc<ReuseKey> {
-        let key = || Arc::new(ReuseKey::of(next_hop, Arc::clone(target), port));
+    pub(super) fn key(&self, kept: KeptFor<'_>, target: &Arc<Target>, port: u16) -> Arc<ReuseKey> {
+        let key = || kept.pool.key(ReuseKey::of(kept.next_hop, Arc::clone(target), port));
         match Arc::ptr_eq(target, &self.usual) {
             true => Arc::clone(self.key.get_or_init(key)),
             false => key(),

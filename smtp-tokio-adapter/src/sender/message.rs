@@ -1,6 +1,10 @@
 //! The message of a delivery.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
 
 #[cfg(doc)]
 use smtp_proto::client::Envelope;
@@ -41,6 +45,19 @@ impl Message for bytes::Bytes {
 
     fn tls_required_no(&self) -> bool {
         tls_required_no(self)
+    }
+}
+
+/// Opens a message within this time.
+pub(super) async fn opened<M: Message>(message: &M, patience: Duration) -> io::Result<M::Body> {
+    let mut opening = pin!(message.open());
+    // Most messages are at hand, and need no timer.
+    match poll_fn(|cx| Poll::Ready(opening.as_mut().poll(cx))).await {
+        Poll::Ready(opened) => opened,
+        Poll::Pending => {
+            let opened = tokio::time::timeout(patience, opening).await;
+            opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        }
     }
 }
 

@@ -46,7 +46,7 @@
 //! let message = bytes::Bytes::from("Subject: hello\r\n\r\nHello.\r\n");
 //!
 //! // A failed look-up of TLSA records does not mean that there are none (RFC 7672, section 2.1.2).
-//! let report = sender.send(&envelope, &message).await;
+//! let report = sender.send(envelope, &message).await;
 //! assert_eq!(report.statuses()[0].to_string(), "deferred: 4.7.5");
 //! assert!(report.attempts.is_empty());
 //! let (host, why) = &report.skipped[0];
@@ -98,12 +98,12 @@ use crate::lookups::Lookups;
 use crate::store::Store;
 
 use self::deliver::{sendable, walk};
-use self::dial::{KeptFor, Parcel};
+use self::dial::Parcel;
 use self::groups::{Group, all, groups};
 use self::job::Job;
 use self::known::Memory;
 use self::mta_sts::Policies;
-use self::pool::Pool;
+use self::pool::{KeptFor, Pool};
 use self::report::{Journal, Walked};
 use self::stored::Shared;
 
@@ -337,14 +337,19 @@ impl<L: Lookups> Sender<L> {
     /// the order of the envelope.
     ///
     /// If [`Envelope::size`] is not set, the message is read once more, and its size and whether it
-    /// needs 8BITMIME are set.
+    /// needs 8BITMIME are set. An [`Arc`] of an envelope with its size is not copied for the
+    /// recipients of one domain.
     ///
     /// # Cancel safety
     ///
     /// Not cancel safe: if the future is dropped, recipients may have the message, and nothing says
     /// which. Use [`send_with`](Self::send_with), which hands out each outcome when it is known.
-    pub async fn send<M: Message>(&self, envelope: &Envelope, message: &M) -> Report {
-        self.send_with(envelope, message, &[], |_, _| {}).await
+    pub fn send<M: Message>(
+        &self,
+        envelope: impl Into<Arc<Envelope>>,
+        message: &M,
+    ) -> impl Future<Output = Report> + Send {
+        self.send_with(envelope, message, &[], |_, _| {})
     }
 
     /// Sends one message as [`send`](Self::send) does, and calls `on_outcome` with the index and
@@ -361,42 +366,19 @@ impl<L: Lookups> Sender<L> {
     ///
     /// Each recipient whose outcome was handed out is settled. If the future is dropped, each other
     /// one may be sent to again; one whose message was just being accepted then gets it twice.
-    pub async fn send_with<M: Message>(
+    pub fn send_with<M: Message>(
         &self,
-        envelope: &Envelope,
+        envelope: impl Into<Arc<Envelope>>,
         message: &M,
         clear_now: &[usize],
         mut on_outcome: impl FnMut(usize, &RecipientOutcome) + Send,
-    ) -> Report {
-        let journal = Journal::new(envelope.recipients.len(), &mut on_outcome);
-        let indices = sendable(&self.outbound, envelope, &journal);
-        let walked = match self.measured(envelope, message).await {
-            Ok(envelope) => {
-                let (groups, strangers) = groups(&envelope, &indices, &self.connectors);
-                for index in strangers {
-                    let status = RecipientStatus::Bounced(NO_SUCH_DOMAIN);
-                    journal.settle(index, RecipientOutcome::undialled(status));
-                }
-                let clear_now: BTreeSet<usize> = clear_now.iter().copied().collect();
-                let whole = Whole {
-                    envelope: &envelope,
-                    tls_required_no: message.tls_required_no(),
-                    message,
-                    journal: &journal,
-                };
-                let send = |group| self.send_group(group, &clear_now, &whole);
-                match &groups[..] {
-                    // As most messages have it.
-                    [group] => vec![send(group).await],
-                    groups => all(groups.iter().map(|group| Box::pin(send(group)))).await,
-                }
-            }
-            Err(failure) => {
-                journal.settle_rest(&unsent(failure));
-                Vec::new()
-            }
-        };
-        self.report(journal, walked)
+    ) -> impl Future<Output = Report> + Send {
+        let envelope = envelope.into();
+        async move {
+            let journal = Journal::new(envelope.recipients.len(), &mut on_outcome);
+            let walked = self.send_all(envelope, message, clear_now, &journal).await;
+            walked.report(journal)
+        }
     }
 
     /// Sends one message to the recipients of one domain, under the connector of the mail. The
@@ -413,11 +395,11 @@ impl<L: Lookups> Sender<L> {
         let journal = Journal::new(mail.envelope.recipients.len(), &mut tell);
         let measured = match stranger(mail) {
             Some(stranger) => Err(stranger),
-            None => self.measured(mail.envelope, mail.message).await,
+            None => self.measured(mail.envelope.clone().into(), mail.message).await,
         };
         let walked = match measured {
             Ok(envelope) => {
-                let indices = sendable(&self.outbound, &envelope, &journal);
+                let indices: Vec<_> = sendable(&self.outbound, &envelope, &journal).collect();
                 let part = part(&envelope, &indices);
                 let mail = Mail { envelope: &part, ..*mail };
                 match indices.is_empty() {
@@ -430,7 +412,42 @@ impl<L: Lookups> Sender<L> {
                 Walked::default()
             }
         };
-        self.report(journal, vec![walked])
+        walked.report(journal)
+    }
+
+    async fn send_all<M: Message>(
+        &self,
+        envelope: Arc<Envelope>,
+        message: &M,
+        clear_now: &[usize],
+        journal: &Journal<'_>,
+    ) -> Walked {
+        let envelope = match self.measured(envelope, message).await {
+            Ok(envelope) => envelope,
+            Err(failure) => {
+                journal.settle_rest(&unsent(failure));
+                return Walked::default();
+            }
+        };
+        let indices = sendable(&self.outbound, &envelope, journal);
+        let (groups, strangers) = groups(&envelope, indices, &self.connectors);
+        for index in strangers {
+            let status = RecipientStatus::Bounced(NO_SUCH_DOMAIN);
+            journal.settle(index, RecipientOutcome::undialled(status));
+        }
+        let clear_now: BTreeSet<usize> = clear_now.iter().copied().collect();
+        let whole = Whole {
+            envelope: &envelope,
+            tls_required_no: message.tls_required_no(),
+            message,
+            journal,
+        };
+        let send = |group| self.send_group(group, &clear_now, &whole);
+        match &groups[..] {
+            // As most messages have it.
+            [group] => send(group).await,
+            groups => Walked::joined(all(groups.iter().map(|group| Box::pin(send(group)))).await),
+        }
     }
 
     async fn send_group<M: Message>(
@@ -473,7 +490,7 @@ impl<L: Lookups> Sender<L> {
         let mut config = self.route.clone();
         (config.seed, config.port) = (self.route.seed.wrapping_add(turn), course.port);
         config.tls_at_each_address &= !course.clear_text_at_once;
-        let route = Route::new(course.targets.clone(), indices.len(), &config);
+        let route = Route::new(&course.targets, indices.len(), &config);
         let parcel = Parcel { envelope, indices, message: mail.message, journal };
         let kept = KeptFor { pool: &self.pool, next_hop: &course.next_hop };
         let walked = walk(&self.outbound, kept, route, &job, &parcel).await;
@@ -482,25 +499,14 @@ impl<L: Lookups> Sender<L> {
         walked
     }
 
-    fn report(&self, journal: Journal<'_>, walked: Vec<Walked>) -> Report {
-        let mut parts = walked.into_iter();
-        let mut all = parts.next().unwrap_or_default();
-        for mut part in parts {
-            all.attempts.append(&mut part.attempts);
-            all.skipped.append(&mut part.skipped);
-        }
-        let recipients = journal.finish(RecipientStatus::Deferred(LOCAL));
-        Report { recipients, attempts: all.attempts, skipped: all.skipped }
-    }
-
     /// The envelope with the size of the message and what its body needs, if it does not say so.
-    async fn measured<'e, M: Message>(
+    async fn measured<M: Message>(
         &self,
-        envelope: &'e Envelope,
+        mut envelope: Arc<Envelope>,
         message: &M,
-    ) -> Result<Cow<'e, Envelope>, Failure> {
+    ) -> Result<Arc<Envelope>, Failure> {
         if envelope.size.is_some() || message.uri().is_some() {
-            return Ok(Cow::Borrowed(envelope));
+            return Ok(envelope);
         }
         let measuring = async { measure(&mut message.open().await?).await };
         let patience = self.outbound.smtp.timeouts.idle;
@@ -508,12 +514,12 @@ impl<L: Lookups> Sender<L> {
         let (size, body) = measured
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(Failure::Source)?;
-        let mut envelope = envelope.clone();
-        envelope.size = Some(size);
-        if envelope.body == BodyType::SevenBit {
-            envelope.body = body;
+        let with_size = Arc::make_mut(&mut envelope);
+        with_size.size = Some(size);
+        if with_size.body == BodyType::SevenBit {
+            with_size.body = body;
         }
-        Ok(Cow::Owned(envelope))
+        Ok(envelope)
     }
 
     fn now(&self) -> UnixTime {
@@ -548,15 +554,18 @@ fn stranger<M>(mail: &Mail<'_, M>) -> Option<Failure> {
 
 /// A message with all its recipients.
 struct Whole<'a, 'j, M> {
-    envelope: &'a Envelope,
+    envelope: &'a Arc<Envelope>,
     /// What the message says of itself.
     tls_required_no: bool,
     message: &'a M,
     journal: &'a Journal<'j>,
 }
 
-/// The envelope for these of its recipients.
-fn part(envelope: &Envelope, indices: &[usize]) -> Arc<Envelope> {
+/// The envelope for these of its recipients, in order.
+fn part(envelope: &Arc<Envelope>, indices: &[usize]) -> Arc<Envelope> {
+    if indices.len() == envelope.recipients.len() {
+        return Arc::clone(envelope);
+    }
     let recipients = indices.iter().map(|&index| envelope.recipients[index].clone());
     Arc::new(envelope.with_recipients(recipients.collect()))
 }

@@ -1,7 +1,7 @@
 //! What became of a delivery: each recipient, each connection, each host that was not dialled.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use smtp_proto::route::{Ending, Manner, RecipientStatus};
 use smtp_proto::wire::host::HostName;
@@ -9,7 +9,8 @@ use smtp_proto::wire::reply::Reply;
 use smtp_tls_policy::inquiry::NotDialled;
 use smtp_tls_policy::tlsrpt::ReportedSession;
 
-use crate::client::outcome::{Decision, Failure};
+use super::lock;
+use crate::client::outcome::{Decision, Failure, LOCAL};
 use crate::sender::shown::Shown;
 
 /// What became of one recipient: all that a delivery status notification (RFC 3464) says.
@@ -132,12 +133,47 @@ pub(super) struct Walked {
     pub(super) skipped: Vec<(HostName, NotDialled)>,
 }
 
+impl Walked {
+    /// Those of several routes.
+    pub(super) fn joined(routes: Vec<Self>) -> Self {
+        let mut all = Self::default();
+        for mut route in routes {
+            all.attempts.append(&mut route.attempts);
+            all.skipped.append(&mut route.skipped);
+        }
+        all
+    }
+
+    pub(super) fn report(self, journal: Journal<'_>) -> Report {
+        let Self { attempts, skipped } = self;
+        Report { recipients: journal.finish(), attempts, skipped }
+    }
+}
+
 /// Hands out each recipient's outcome the moment it is final, once, and keeps it for the report.
 pub(super) struct Journal<'a>(Mutex<Entries<'a>>);
 
 struct Entries<'a> {
-    outcomes: Vec<Option<RecipientOutcome>>,
+    /// Final, or what the last host that was asked said of the recipient.
+    outcomes: Vec<RecipientOutcome>,
+    is_final: Vec<bool>,
     tell: &'a mut (dyn FnMut(usize, &RecipientOutcome) + Send),
+}
+
+impl Entries<'_> {
+    /// The outcome of a recipient for which it is not final.
+    fn open(&mut self, index: usize) -> Option<&mut RecipientOutcome> {
+        let is_open = self.is_final.get(index) == Some(&false);
+        self.outcomes.get_mut(index).filter(|_| is_open)
+    }
+
+    fn settle(&mut self, index: usize, change: impl FnOnce(&mut RecipientOutcome)) {
+        if let Some(outcome) = self.open(index) {
+            change(outcome);
+            self.is_final[index] = true;
+            (self.tell)(index, &self.outcomes[index]);
+        }
+    }
 }
 
 impl<'a> Journal<'a> {
@@ -145,31 +181,45 @@ impl<'a> Journal<'a> {
         recipients: usize,
         tell: &'a mut (dyn FnMut(usize, &RecipientOutcome) + Send),
     ) -> Self {
-        Self(Mutex::new(Entries { outcomes: vec![None; recipients], tell }))
+        let none = RecipientOutcome::undialled(RecipientStatus::Deferred(LOCAL));
+        let (outcomes, is_final) = (vec![none; recipients], vec![false; recipients]);
+        Self(Mutex::new(Entries { outcomes, is_final, tell }))
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Entries<'a>> {
+        lock(&self.0)
     }
 
     /// The outcome of this recipient is final. The first one counts.
     pub(super) fn settle(&self, index: usize, outcome: RecipientOutcome) {
-        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Entries { outcomes, tell } = &mut *entries;
-        if let Some(entry @ None) = outcomes.get_mut(index) {
-            tell(index, entry.insert(outcome));
-        }
+        self.entries().settle(index, |open| *open = outcome);
     }
 
     /// This is the final outcome of each recipient that has none yet.
     pub(super) fn settle_rest(&self, outcome: &RecipientOutcome) {
-        let recipients = self.0.lock().unwrap_or_else(PoisonError::into_inner).outcomes.len();
-        for index in 0..recipients {
-            self.settle(index, outcome.clone());
+        let mut entries = self.entries();
+        for index in 0..entries.outcomes.len() {
+            entries.settle(index, |open| open.clone_from(outcome));
         }
     }
 
-    /// One outcome for each recipient. `missing` is that of a recipient without one.
-    pub(super) fn finish(self, missing: RecipientStatus) -> Vec<RecipientOutcome> {
-        let entries = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let outcomes = entries.outcomes.into_iter();
-        outcomes.map(|it| it.unwrap_or(RecipientOutcome::undialled(missing))).collect()
+    /// Notes what a host said of this recipient. Another host may say something else.
+    pub(super) fn note(&self, index: usize, change: impl FnOnce(&mut RecipientOutcome)) {
+        if let Some(open) = self.entries().open(index) {
+            change(open);
+        }
+    }
+
+    /// What was noted last of this recipient is final, with this status.
+    pub(super) fn conclude(&self, index: usize, status: RecipientStatus, clear_next_run: bool) {
+        self.entries().settle(index, |open| {
+            (open.status, open.clear_next_run) = (status, clear_next_run);
+        });
+    }
+
+    /// One outcome for each recipient.
+    pub(super) fn finish(self) -> Vec<RecipientOutcome> {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner).outcomes
     }
 }
 

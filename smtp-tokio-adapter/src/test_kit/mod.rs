@@ -40,7 +40,7 @@
 //! # let to: Recipient = "you@test.example".parse()?;
 //! # let envelope = Envelope::new("me@client.test.example".parse()?, [to]);
 //! # let message = bytes::Bytes::from("Subject: hello\r\n\r\nHello.\r\n");
-//! let report = sender.send(&envelope, &message).await;
+//! let report = sender.send(envelope, &message).await;
 //!
 //! assert_eq!(report.attempts[0].decision.reason.code(), "cert-expired");
 //! server.finish().await?;

@@ -246,7 +246,7 @@ async fn a_resolver_and_a_policy_source_are_combined_for_one_sender() {
     // Nothing listens at the port.
     let sender = sender(&dns.pki, lookups, 1);
     let envelope = envelope(&["reader@secure.example"]);
-    let report = sender.send(&envelope, &Bytes::from_static(b"x\r\n")).await;
+    let report = sender.send(envelope, &Bytes::from_static(b"x\r\n")).await;
     let skipped: Vec<_> = report.skipped.iter().map(|(host, _)| host.as_str()).collect();
     assert_eq!(skipped, ["mx.secure.example"], "{report:?}");
     let asked = sender.lookups().policies().0.lock().unwrap().clone();

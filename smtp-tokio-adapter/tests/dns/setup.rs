@@ -76,7 +76,7 @@ async fn relay_that_is_a_backup_mx_of_the_domain_does_not_deliver_to_itself() {
         let setup = Setup::load(&folder.join("mail.toml"), provider()).await.unwrap();
         let message = bytes::Bytes::from("Subject: x\r\n\r\nx\r\n");
         let envelope = changed(envelope(&["reader@test.example"]), |it| it.size = Some(17));
-        let report = setup.sender.send(&envelope, &message).await;
+        let report = setup.sender.send(envelope.clone(), &message).await;
         assert_eq!(report.statuses(), [expected], "{name} {other_names}");
         let hosts: Vec<&str> = report.attempts.iter().map(|it| it.host.as_str()).collect();
         assert_eq!(hosts, dialled, "{name} {other_names}");

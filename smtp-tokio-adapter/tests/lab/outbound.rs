@@ -165,7 +165,7 @@ fn send_to(lab: &Lab, server: &Server, how: &How, mail: &Mail, recipients: &[&st
     let sender = Sender::new(how.outbound(lab), connectors, zone).unwrap();
     let message = Bytes::from(mail.text.clone());
     runtime().block_on(async {
-        let report = sender.send(&mail.envelope(recipients), &message).await;
+        let report = sender.send(mail.envelope(recipients), &message).await;
         sender.close().await;
         report
     })

@@ -108,7 +108,7 @@ async fn send(lab: &Lab, odd: Odd) -> Result<&'static str, String> {
     let envelope = Envelope::new(sender, [recipient]);
     let sender = self::sender(outbound, server.address.port(), is_tls)?;
     let message = Bytes::from_static(b"Subject: odd\r\n\r\nHello.\r\n");
-    let report = tokio::time::timeout(DELIVERY, sender.send(&envelope, &message)).await;
+    let report = tokio::time::timeout(DELIVERY, sender.send(envelope, &message)).await;
     let report = report.map_err(|_| format!("no end within {} s", DELIVERY.as_secs()))?;
     Ok(match (report.statuses().as_slice(), server.has_taken()) {
         ([RecipientStatus::Delivered], true) => "delivered",

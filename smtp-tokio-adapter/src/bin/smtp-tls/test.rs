@@ -250,7 +250,7 @@ async fn deliver(
     let sender = Sender::new(setup.outbound(), Arc::new(connectors), lookups)
         .map_err(|errors| wrong(&errors))?
         .with_route(|route| route.port = port);
-    let report = sender.send(&envelope, &message).await;
+    let report = sender.send(envelope, &message).await;
     // The message is accepted or not, whatever the server says to QUIT.
     let _ = tokio::time::timeout(GOODBYE, sender.close()).await;
     let outcome = report.recipients.first();

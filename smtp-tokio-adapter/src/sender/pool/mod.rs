@@ -9,6 +9,7 @@ mod state;
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use smtp_tls_policy::Host;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
@@ -40,6 +41,13 @@ struct Shared {
     quits: watch::Sender<usize>,
 }
 
+/// The pool from which connections come, and the next hop for which they are kept.
+#[derive(Clone, Copy)]
+pub(crate) struct KeptFor<'a> {
+    pub(crate) pool: &'a Pool,
+    pub(crate) next_hop: &'a Host,
+}
+
 /// The turn of one delivery. Another one has its turn when this is dropped.
 pub(crate) struct Slot {
     shared: Arc<Shared>,
@@ -51,6 +59,11 @@ impl Pool {
     pub(crate) fn new(limits: PoolLimits) -> Self {
         let books = Mutex::new(State::new(limits));
         Self(Arc::new(Shared { books, quits: watch::Sender::new(0) }))
+    }
+
+    /// A key that finds its connections quickly: the one that they have, if it is equal.
+    pub(crate) fn key(&self, key: ReuseKey) -> Arc<ReuseKey> {
+        self.0.with(|books| books.known(&key)).unwrap_or_else(|| Arc::new(key))
     }
 
     /// Waits for a turn.

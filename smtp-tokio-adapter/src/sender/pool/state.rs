@@ -1,6 +1,7 @@
 //! The state of a pool, without I/O: connections in use and idle, and the queue of deliveries.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::net::SocketAddr;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -79,37 +80,66 @@ pub(super) struct Grant<C, W> {
 
 #[derive(Debug)]
 struct Idle<C> {
-    key: Arc<ReuseKey>,
+    /// Of two connections, the one that has been idle for a longer time has the lower one.
+    number: u64,
     kept: Kept<C>,
     until: Instant,
 }
 
+type ByKey<T> = HashMap<Arc<ReuseKey>, T, BuildHasherDefault<HashOfKey>>;
+
+/// Passes on the hash that a key has of itself.
+#[derive(Default)]
+struct HashOfKey(u64);
+
+impl Hasher for HashOfKey {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn write(&mut self, octets: &[u8]) {
+        for &octet in octets {
+            self.0 = self.0.rotate_left(8) ^ u64::from(octet);
+        }
+    }
+}
+
 /// Deliveries to one next hop, by key and in the order of their arrival. No queue is empty.
-type Queues<W> = HashMap<Arc<ReuseKey>, BTreeMap<u64, W>>;
+type Queues<W> = ByKey<BTreeMap<u64, W>>;
 
 /// The connections and the waiting deliveries of one host and port.
 #[derive(Debug)]
-struct AtPlace<W> {
+struct AtPlace<C, W> {
     open: usize,
-    idle: BTreeSet<u64>,
-    keys: HashMap<Arc<ReuseKey>, AtKey>,
+    idle: usize,
+    keys: ByKey<AtKey<C>>,
     /// Deliveries that wait, by next hop. No next hop is without any.
     queues: BTreeMap<Host, Queues<W>>,
     /// The next hop that had the last turn.
     last: Option<Host>,
 }
 
-#[derive(Debug, Default)]
-struct AtKey {
+#[derive(Debug)]
+struct AtKey<C> {
     open: usize,
     /// The one that was used last is at the end.
-    idle: Vec<u64>,
+    idle: Vec<Idle<C>>,
 }
 
-impl<W> Default for AtPlace<W> {
+impl<C> Default for AtKey<C> {
     fn default() -> Self {
-        let (idle, keys, queues) = (BTreeSet::new(), HashMap::new(), BTreeMap::new());
-        Self { open: 0, idle, keys, queues, last: None }
+        Self { open: 0, idle: Vec::new() }
+    }
+}
+
+impl<C, W> Default for AtPlace<C, W> {
+    fn default() -> Self {
+        let (keys, queues) = (ByKey::default(), BTreeMap::new());
+        Self { open: 0, idle: 0, keys, queues, last: None }
     }
 }
 
@@ -124,14 +154,15 @@ pub(super) struct State<C, W> {
     limits: PoolLimits,
     /// Connections that are in use, being opened, or idle.
     open: usize,
-    places: BTreeMap<Place, AtPlace<W>>,
+    places: BTreeMap<Place, AtPlace<C, W>>,
     /// Places at which deliveries wait.
     queued: BTreeSet<Place>,
     /// The place that had the last turn.
     last: Option<Place>,
     waiting: usize,
-    /// By number: the one that has been idle for the longest time is first.
-    idle: BTreeMap<u64, Idle<C>>,
+    /// The keys of the idle connections, by number: the one that has been idle for the longest time
+    /// is first.
+    idle: BTreeMap<u64, Arc<ReuseKey>>,
     next: u64,
     is_closed: bool,
     /// Connections that are to say QUIT.
@@ -169,6 +200,12 @@ impl<C, W> State<C, W> {
         !self.idle.is_empty()
     }
 
+    /// The key of open connections that is equal to this one.
+    pub(super) fn known(&self, key: &ReuseKey) -> Option<Arc<ReuseKey>> {
+        let (known, _) = self.places.get(key.place())?.keys.get_key_value(key)?;
+        Some(Arc::clone(known))
+    }
+
     /// A delivery asks for a connection. `wake` is called for if it must wait.
     pub(super) fn ask(
         &mut self,
@@ -176,11 +213,7 @@ impl<C, W> State<C, W> {
         now: Instant,
         wake: impl FnOnce() -> W,
     ) -> Answer<C> {
-        let place = key.place();
-        let waits = |at: &AtPlace<W>| {
-            at.queues.get(key.next_hop()).is_some_and(|queues| queues.contains_key(key))
-        };
-        if !self.places.get(place).is_some_and(waits)
+        if !self.is_awaited(key)
             && let Some(kept) = self.turn(key, now)
         {
             return Answer::Turn(kept);
@@ -188,7 +221,7 @@ impl<C, W> State<C, W> {
         if self.waiting >= self.limits.waiting {
             return Answer::Full;
         }
-        let number = self.number();
+        let (number, place) = (self.number(), key.place());
         let at = self.places.entry(place.clone()).or_default();
         let queues = at.queues.entry(key.next_hop().clone()).or_default();
         queues.entry(Arc::clone(key)).or_default().insert(number, wake());
@@ -230,12 +263,12 @@ impl<C, W> State<C, W> {
     ///
     /// A connection that is in use may be idle soon, and its time over: none needs to be idle now.
     pub(super) fn expire(&mut self, now: Instant) -> Option<Instant> {
-        let over = self.idle.iter().filter(|(_, idle)| idle.until <= now);
-        let over: Vec<u64> = over.map(|(&number, _)| number).collect();
+        let over = self.all_idle().filter(|idle| idle.until <= now);
+        let over: Vec<u64> = over.map(|idle| idle.number).collect();
         for number in over {
             self.evict(number);
         }
-        let ends = self.idle.values().map(|idle| idle.until);
+        let ends = self.all_idle().map(|idle| idle.until);
         let next = ends.chain([now + MOST_LATE]).min();
         next.filter(|_| self.open > 0)
     }
@@ -256,29 +289,30 @@ impl<C, W> State<C, W> {
     }
 
     fn keep(&mut self, key: &Arc<ReuseKey>, kept: Kept<C>, now: Instant) {
-        let number = self.number();
         // A limit of `Duration::MAX` is none.
         let ends =
             [now.checked_add(self.limits.idle_time), kept.opened.checked_add(self.limits.age)];
         let until = ends.into_iter().flatten().min().unwrap_or(now + A_YEAR);
+        let number = self.number();
         // The connection is one of the open ones.
-        let at = self.places.entry(key.place().clone()).or_default();
-        at.idle.insert(number);
-        at.keys.entry(Arc::clone(key)).or_default().idle.push(number);
-        self.idle.insert(number, Idle { key: Arc::clone(key), kept, until });
+        if let Some(at) = self.places.get_mut(key.place())
+            && let Some(of) = at.keys.get_mut(key)
+        {
+            at.idle += 1;
+            of.idle.push(Idle { number, kept, until });
+            self.idle.insert(number, Arc::clone(key));
+        }
     }
 
     /// A turn for this key, if there is room for one.
     fn turn(&mut self, key: &Arc<ReuseKey>, now: Instant) -> Option<Option<Kept<C>>> {
         let place = key.place();
-        loop {
-            let at = self.places.get_mut(place);
-            let of = at.and_then(|at| at.keys.get_mut(key));
-            let Some(number) = of.and_then(|of| of.idle.last().copied()) else { break };
-            if self.idle.get(&number).is_some_and(|idle| idle.until > now) {
-                return self.take(number).map(|idle| Some(idle.kept));
+        while let Some(idle) = self.last_used(key) {
+            if idle.until > now {
+                return Some(Some(idle.kept));
             }
-            self.evict(number);
+            self.release(key);
+            self.leaving.push(idle.kept.connection);
         }
         let at = self.places.get(place);
         let of_key = at.and_then(|at| at.keys.get(key)).map_or(0, |of| of.open);
@@ -287,13 +321,15 @@ impl<C, W> State<C, W> {
             return None;
         }
         if of_host >= self.limits.per_host {
-            let idle = at.into_iter().flat_map(|at| &at.idle).copied();
-            let dispensable = self.dispensable(idle, of_key)?;
-            self.evict(dispensable);
+            let keys = at.into_iter().flat_map(|at| &at.keys);
+            let keys = keys.filter(|(key, _)| self.is_dispensable(key, of_key));
+            let first = keys.filter_map(|(_, of)| of.idle.first()).map(|idle| idle.number).min()?;
+            self.evict(first);
         }
         if self.open >= self.limits.total {
-            let dispensable = self.dispensable(self.idle.keys().copied(), of_key)?;
-            self.evict(dispensable);
+            let mut keys = self.idle.iter();
+            let first = keys.find(|(_, key)| self.is_dispensable(key, of_key))?;
+            self.evict(*first.0);
         }
         self.open += 1;
         let at = self.places.entry(place.clone()).or_default();
@@ -302,20 +338,30 @@ impl<C, W> State<C, W> {
         Some(None)
     }
 
-    /// The first of these idle connections that may be closed for a key with this many connections:
-    /// any for a key without one; otherwise one that no delivery waits for, so that two next hops
-    /// of one host do not close each other's connections in turn.
-    fn dispensable(&self, mut idle: impl Iterator<Item = u64>, of_key: usize) -> Option<u64> {
-        idle.find(|number| {
-            let Some(Idle { key, .. }) = self.idle.get(number) else { return false };
-            let queues = self.places.get(key.place()).and_then(|at| at.queues.get(key.next_hop()));
-            of_key == 0 || queues.is_none_or(|queues| !queues.contains_key(key))
-        })
+    /// Whether an idle connection may be closed for a key with this many connections: any for a
+    /// key without one; otherwise one that no delivery waits for, so that two next hops of one host
+    /// do not close each other's connections in turn.
+    fn is_dispensable(&self, key: &ReuseKey, of_key: usize) -> bool {
+        of_key == 0 || !self.is_awaited(key)
+    }
+
+    /// Whether a delivery waits for a connection of this key.
+    fn is_awaited(&self, key: &ReuseKey) -> bool {
+        self.waiting > 0
+            && self
+                .places
+                .get(key.place())
+                .and_then(|at| at.queues.get(key.next_hop()))
+                .is_some_and(|queues| queues.contains_key(key))
+    }
+
+    fn all_idle(&self) -> impl Iterator<Item = &Idle<C>> {
+        self.places.values().flat_map(|at| at.keys.values()).flat_map(|of| &of.idle)
     }
 
     /// The next turn of a delivery that waits.
     fn grant(&mut self, now: Instant) -> Option<Grant<C, W>> {
-        if self.open >= self.limits.total && !self.has_idle() {
+        if self.waiting == 0 || self.open >= self.limits.total && !self.has_idle() {
             return None;
         }
         let mut place = self.last.clone();
@@ -323,7 +369,7 @@ impl<C, W> State<C, W> {
             place = following(&self.queued, place.as_ref()).cloned();
             let Some(place) = &place else { break };
             let Some(at) = self.places.get(place) else { continue };
-            if at.open >= self.limits.per_host && at.idle.is_empty() {
+            if at.open >= self.limits.per_host && at.idle == 0 {
                 continue;
             }
             let (mut hop, hops) = (at.last.clone(), at.queues.len());
@@ -374,23 +420,26 @@ impl<C, W> State<C, W> {
         Some(wake)
     }
 
-    /// Takes an idle connection into use.
-    fn take(&mut self, number: u64) -> Option<Idle<C>> {
-        let idle = self.idle.remove(&number)?;
-        if let Some(at) = self.places.get_mut(idle.key.place()) {
-            at.idle.remove(&number);
-            if let Some(of) = at.keys.get_mut(&idle.key) {
-                of.idle.retain(|&it| it != number);
-            }
-        }
+    /// Takes the idle connection of this key out that was used last.
+    fn last_used(&mut self, key: &ReuseKey) -> Option<Idle<C>> {
+        let at = self.places.get_mut(key.place())?;
+        let idle = at.keys.get_mut(key)?.idle.pop()?;
+        at.idle -= 1;
+        self.idle.remove(&idle.number);
         Some(idle)
     }
 
+    /// Closes an idle connection.
     fn evict(&mut self, number: u64) {
-        if let Some(idle) = self.take(number) {
-            self.release(&idle.key);
-            self.leaving.push(idle.kept.connection);
+        let Some(key) = self.idle.remove(&number) else { return };
+        if let Some(at) = self.places.get_mut(key.place())
+            && let Some(of) = at.keys.get_mut(&key)
+            && let Some(position) = of.idle.iter().position(|idle| idle.number == number)
+        {
+            at.idle -= 1;
+            self.leaving.push(of.idle.remove(position).kept.connection);
         }
+        self.release(&key);
     }
 
     fn evict_first(&mut self) {
@@ -400,7 +449,7 @@ impl<C, W> State<C, W> {
     }
 
     /// One connection of this key less.
-    fn release(&mut self, key: &Arc<ReuseKey>) {
+    fn release(&mut self, key: &ReuseKey) {
         let place = key.place();
         self.open = self.open.saturating_sub(1);
         if let Some(at) = self.places.get_mut(place) {
@@ -417,7 +466,7 @@ impl<C, W> State<C, W> {
 
     /// Forgets a place without connections and waiting deliveries.
     fn tidy(&mut self, place: &Place) {
-        let is_unused = |at: &AtPlace<W>| at.open == 0 && at.queues.is_empty();
+        let is_unused = |at: &AtPlace<C, W>| at.open == 0 && at.queues.is_empty();
         if self.places.get(place).is_some_and(is_unused) {
             self.places.remove(place);
         }
