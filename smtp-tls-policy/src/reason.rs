@@ -298,6 +298,9 @@ reasons! {
     /// The connector's source address or network interface cannot be used on this machine.
     SourceUnavailable = "source-unavailable", Local, MISCONFIGURED, None,
         "the source address or interface of the connector cannot be used on this machine";
+    /// This machine has no descriptor, memory, buffer or port left for a connection.
+    ConnectLocalFault = "connect-local-fault", Local, MISCONFIGURED, None,
+        "this side has nothing left to make a connection with";
     /// The connector's proxy is not there, refuses, or does not do what is asked of it.
     ProxyFailed = "proxy-failed", Local, MISCONFIGURED, None,
         "the proxy of the connector failed";

@@ -223,7 +223,8 @@ fn outcome(reason: Reason, given: &str, posture: &str) -> String {
             return format!("{what} {}", refusal.status());
         }
     };
-    if matches!(reason, Reason::SourceUnavailable | Reason::ProxyFailed) {
+    if matches!(reason, Reason::SourceUnavailable | Reason::ConnectLocalFault | Reason::ProxyFailed)
+    {
         return defer(&plan, reason);
     }
     if plan.attempt() == Attempt::Clear {

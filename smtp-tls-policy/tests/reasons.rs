@@ -64,6 +64,7 @@ fn codes_statuses_and_result_types_are_stable() {
         ("identity-missing", "local", "4.3.5", "-"),
         ("tls-unavailable", "local", "4.3.5", "-"),
         ("source-unavailable", "local", "4.3.5", "-"),
+        ("connect-local-fault", "local", "4.3.5", "-"),
         ("proxy-failed", "local", "4.3.5", "-"),
         ("tls-required", "peer", "5.7.0", "-"),
         ("client-cert-missing", "peer", "5.7.0", "-"),

@@ -193,6 +193,35 @@ async fn source_that_cannot_be_used_defers_without_a_connection() {
     }
 }
 
+/// By a child with few descriptors, so that no other test is short of them.
+#[test]
+fn want_of_descriptors_defers_and_tries_no_other_address() {
+    let test = "without_descriptors";
+    let mut child = std::process::Command::new("sh");
+    child.args(["-c", "ulimit -n 64; exec \"$0\" --exact --ignored --nocapture \"$1\""]);
+    let child = child.arg(std::env::current_exe().unwrap()).arg(test).output().unwrap();
+    let output = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success() && output.contains("1 passed"), "{output}");
+}
+
+#[tokio::test]
+#[ignore = "the child of want_of_descriptors_defers_and_tries_no_other_address"]
+async fn without_descriptors() {
+    let server = Server::start().await;
+    let addresses = [LIVE, IpAddr::from([127, 0, 0, 5])];
+    let sender = sender(&addresses, server.port, Posture::Opportunistic, |_| {});
+    let mut all = Vec::new();
+    while let Ok(file) = std::fs::File::open("/dev/null") {
+        all.push(file);
+    }
+    let report = send(&sender).await;
+    assert_eq!(report.statuses(), [OURS], "{report:?}");
+    assert_eq!(reasons(&report), ["connect-local-fault"]);
+    drop(all);
+    let report = send(&sender).await;
+    assert_eq!(report.statuses(), [RecipientStatus::Delivered], "{report:?}");
+}
+
 /// A zone without an answer for AAAA records.
 struct Ipv4Zone(Zone);
 

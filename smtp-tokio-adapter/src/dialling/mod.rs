@@ -21,7 +21,7 @@ pub(crate) use self::race::{Raced, race};
 pub(crate) enum NoConnection {
     /// The address does not answer, or the network does not lead there.
     Peer(io::Error),
-    /// A fault of this side: another address would not be dialled as the connector says either.
+    /// A fault of this side: another address could not be dialled as the connector says either.
     Local(Reason, io::Error),
 }
 
@@ -85,10 +85,22 @@ async fn tcp(address: SocketAddr, rules: &DialRules) -> Result<TcpStream, NoConn
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
     };
-    let socket = socket.map_err(NoConnection::Peer)?;
+    let socket = socket.map_err(|error| failed(address, error))?;
     bind(&socket, address.ip(), rules)
         .map_err(|error| NoConnection::Local(Reason::SourceUnavailable, error))?;
-    socket.connect(address).await.map_err(NoConnection::Peer)
+    socket.connect(address).await.map_err(|error| failed(address, error))
+}
+
+/// Whose fault it is that there is no connection to this address.
+pub(crate) fn failed(address: SocketAddr, error: io::Error) -> NoConnection {
+    match error.kind() {
+        // A host that has no IPv6 says so; for want of ports it says the same.
+        io::ErrorKind::AddrNotAvailable if address.is_ipv6() => {
+            NoConnection::Peer(io::ErrorKind::NetworkUnreachable.into())
+        }
+        _ if is_local(&error) => NoConnection::Local(Reason::ConnectLocalFault, error),
+        _ => NoConnection::Peer(error),
+    }
 }
 
 fn bind(socket: &TcpSocket, to: IpAddr, rules: &DialRules) -> io::Result<()> {

@@ -1,12 +1,12 @@
 //! TCP connections to the first address of a host that answers.
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 
-use crate::dialling::{NoConnection, is_local, race};
+use crate::dialling::{NoConnection, failed, race};
 
 /// How long an address is tried before the next one is tried beside it (RFC 8305, section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -38,23 +38,11 @@ where
     };
     let connect = |address: SocketAddr| {
         let dialled = dial(address);
-        async move {
-            dialled.await.map_err(|error| match error.kind() {
-                // A host that has no IPv6 says so; for want of ports it says the same.
-                ErrorKind::AddrNotAvailable if address.is_ipv6() => {
-                    NoConnection::Peer(ErrorKind::NetworkUnreachable.into())
-                }
-                _ => NoConnection::Peer(error),
-            })
-        }
+        async move { dialled.await.map_err(|error| failed(address, error)) }
     };
     let pause = || tokio::time::sleep(ATTEMPT_DELAY);
-    let raced = race(*first, others, connect, pause).await;
-    raced.end.map_err(|failure| {
-        let (NoConnection::Peer(last) | NoConnection::Local(_, last)) = failure;
-        // A fault of this side tells more than what another address answered afterwards.
-        let mut failed = raced.failed.into_iter().map(|(_, error)| error);
-        failed.find(is_local).unwrap_or(last)
+    race(*first, others, connect, pause).await.end.map_err(|failure| match failure {
+        NoConnection::Peer(error) | NoConnection::Local(_, error) => error,
     })
 }
 
@@ -76,10 +64,12 @@ fn in_turns(ipv6: Vec<Ipv6Addr>, ipv4: Vec<Ipv4Addr>) -> Vec<IpAddr> {
 mod tests {
     use std::cell::RefCell;
     use std::future::pending;
+    use std::io::ErrorKind;
 
     use tokio::time::Instant;
 
     use super::*;
+    use crate::dialling::is_local;
 
     fn addresses(ipv6: u16, ipv4: u8) -> (Vec<Ipv6Addr>, Vec<Ipv4Addr>) {
         let six = (1..=ipv6).map(|last| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last));
