@@ -14,9 +14,10 @@ use smtp_tls_policy::inquiry::{
     NotDialled, Prepared,
 };
 use smtp_tls_policy::pki::{LiveTrust, TlsaRecord};
+use smtp_tls_policy::pki_types::UnixTime;
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::sts::{
-    Cache, CachedPolicy, Discovered, FetchError, PolicyId, StsAnswer, Trouble, record_name,
+    Cache, CachedPolicy, Discovered, Due, FetchError, PolicyId, StsAnswer, Trouble, record_name,
 };
 use smtp_tls_policy::{Domain, Host};
 use smtp_tokio_adapter::lookups::dns::{Anchors, Fault, Resolver, Servers};
@@ -122,6 +123,8 @@ pub(crate) struct Asked {
 
 /// How often a look-up asks whether the fetch of another one has ended.
 const FETCH_PAUSE: Duration = Duration::from_millis(20);
+
+type Tell = fn(&mut Cache, &Domain, Result<Option<PolicyId>, Trouble>, UnixTime) -> Discovered;
 
 /// DNS and HTTPS.
 pub(crate) struct Network {
@@ -275,11 +278,33 @@ impl Network {
         Ok(answer)
     }
 
+    /// Fetches the policies again that are due, so that none runs out because its record is
+    /// suppressed (RFC 8461, section 10.2).
+    pub(crate) async fn refresh(&self) {
+        loop {
+            let due = self.cache.borrow_mut().due(input::now());
+            match due {
+                Some(Due::Refresh(domain)) => {
+                    let _: StsAnswer = self.sts_by(&domain, Cache::refresh).await;
+                    // No question of Postfix led to this.
+                    drop(self.asked());
+                }
+                Some(Due::Expired(_)) => {}
+                None => return,
+            }
+        }
+    }
+
     async fn sts(&self, domain: &Domain) -> StsAnswer {
+        self.sts_by(domain, Cache::discovered).await
+    }
+
+    /// What MTA-STS says of a domain, by the rule by which its record leads to a fetch.
+    async fn sts_by(&self, domain: &Domain, tell: Tell) -> StsAnswer {
         let id = self.sts_id(domain).await;
         let fetch = loop {
             let now = input::now();
-            let next = self.cache.borrow_mut().discovered(domain, id.clone(), now);
+            let next = tell(&mut self.cache.borrow_mut(), domain, id.clone(), now);
             match next {
                 Discovered::Done(answer) => return answer,
                 Discovered::Fetch(fetch) => break fetch,

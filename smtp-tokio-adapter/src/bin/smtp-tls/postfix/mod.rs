@@ -70,6 +70,10 @@ const KEPT_FOR: Duration = Duration::from_secs(300);
 const MAX_KEPT: usize = 10_000;
 /// The longest question: a name, a space and a next hop.
 const MAX_QUESTION: usize = 1024;
+/// How many MTA-STS policies are fetched again at once: a policy host may never answer.
+const REFRESHES: usize = 8;
+/// How often the service looks for policies that are due.
+const REFRESH_PAUSE: Duration = Duration::from_secs(60);
 /// How many connections are served at once. Postfix has one for each of its processes.
 const MAX_CONNECTIONS: usize = 1000;
 
@@ -103,6 +107,15 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
             limit: args.network.time_limit(),
             kept: RefCell::default(),
         });
+        for _ in 0..REFRESHES {
+            let service = Rc::clone(&service);
+            tokio::task::spawn_local(async move {
+                loop {
+                    service.network.refresh().await;
+                    tokio::time::sleep(REFRESH_PAUSE).await;
+                }
+            });
+        }
         let places = Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
         loop {
             let place = Arc::clone(&places).acquire_owned().await;
