@@ -221,7 +221,7 @@ async fn of_several_servers_an_answer_counts_before_a_dead_one_and_that_before_a
     ] {
         let resolver = Resolver::believing_remote(Servers::new(servers).unwrap());
         let resolver = resolver.with_time_limit(Duration::from_secs(1));
-        // The last server may use up the time limit.
+        // A silent one that is asked last uses up the time of the question.
         let found = ipv4(&resolver).await.unwrap_err();
         assert_eq!(found, fault, "{servers:?}");
     }

@@ -286,8 +286,10 @@ impl Resolver {
     async fn find(&self, name: &str, kind: RecordType) -> Result<Found, Fault> {
         // A name that is too long for DNS, such as the one of TLSA records of a very long one.
         let Ok(name) = Name::from_ascii(format!("{name}.")) else { return Ok(Found::NOTHING) };
-        let answer = tokio::time::timeout(self.time_limit, self.follow(name, kind)).await;
-        let found = answer.unwrap_or(Err(Fault::Timeout));
+        let upstream = Upstream::new(Arc::clone(&self.link), self.time_limit);
+        let following = self.follow(&upstream, name, kind);
+        let answer = tokio::time::timeout(self.time_limit, following).await;
+        let found = answer.unwrap_or_else(|_| Err(upstream.fault_in_time()));
         if let Err(Fault::Bogus | Fault::Indeterminate) = found {
             self.link.distrust();
         }
@@ -295,12 +297,16 @@ impl Resolver {
     }
 
     /// Walks the CNAME records from a name to what they lead to.
-    async fn follow(&self, name: Name, kind: RecordType) -> Result<Found, Fault> {
-        let upstream = Upstream::new(Arc::clone(&self.link), self.time_limit);
+    async fn follow(
+        &self,
+        upstream: &Upstream,
+        name: Name,
+        kind: RecordType,
+    ) -> Result<Found, Fault> {
         let mut names = vec![name];
         let mut is_secure = true;
         while let Some(name) = names.last().filter(|_| names.len() <= MAX_ALIASES + 1) {
-            let hop = self.hop(&upstream, Query::query(name.clone(), kind)).await?;
+            let hop = self.hop(upstream, Query::query(name.clone(), kind)).await?;
             is_secure &= hop.is_secure;
             let (records, no_such_name) = match hop.says {
                 Says::Alias(target) if names.contains(&target) => return Err(Fault::Aliases),

@@ -83,6 +83,8 @@ struct Work {
     seen: Mutex<HashMap<Query, DnsResponse>>,
     /// The first message that failed. The validator says "bogus" of whatever it cannot look up.
     fault: Mutex<Option<Fault>>,
+    /// Why the servers that were asked last have not answered, while another one is asked.
+    so_far: Mutex<Option<Fault>>,
 }
 
 impl Work {
@@ -110,6 +112,15 @@ impl Upstream {
     /// Why no answer came, if it was not for the validation.
     pub(super) fn fault(&self) -> Option<Fault> {
         *self.work.fault.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why no answer came within the time limit of the question.
+    pub(super) fn fault_in_time(&self) -> Fault {
+        self.so_far().unwrap_or(Fault::Timeout)
+    }
+
+    fn so_far(&self) -> MutexGuard<'_, Option<Fault>> {
+        self.work.so_far.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) async fn ask(&self, request: &DnsRequest) -> Result<DnsResponse, Fault> {
@@ -214,10 +225,13 @@ impl Upstream {
             match answer.unwrap_or(Err(Fault::Timeout)) {
                 Ok(response) => {
                     preferred.store(index, Ordering::Relaxed);
+                    *self.so_far() = None;
                     return Ok(response);
                 }
                 Err(why) => fault = weightier(fault, why),
             }
+            // The last server may use up the time of the question.
+            *self.so_far() = Some(fault);
         }
         Err(fault)
     }
