@@ -21,8 +21,9 @@ pub(crate) struct Raced<S> {
 }
 
 /// Connects to the first address. While no connection is there, the next address joins after each
-/// pause, and at once where an address fails. The first connection ends the race, and so does a
-/// fault of this side. The others are closed; nothing was written to them.
+/// pause, and at once where an address fails. The first connection ends the race. The others are
+/// closed; nothing was written to them. After a fault of this side no address joins, and it is the
+/// end if those that run fail as well.
 pub(crate) async fn race<S, C, P>(
     first: SocketAddr,
     others: &[SocketAddr],
@@ -36,7 +37,7 @@ where
     let mut waiting = others.iter().copied();
     let mut running: Vec<(SocketAddr, Pin<Box<C>>)> = vec![(first, Box::pin(connect(first)))];
     let mut resting = Box::pin(pause());
-    let mut failed = Vec::new();
+    let (mut failed, mut fault) = (Vec::new(), None);
     let (address, end) = poll_fn(|cx| {
         loop {
             let (mut at, mut has_failed) = (0, false);
@@ -46,13 +47,21 @@ where
                     continue;
                 };
                 let (address, _) = running.remove(at);
+                let is_last = running.is_empty() && waiting.len() == 0 && fault.is_none();
                 match end {
-                    Err(NoConnection::Peer(error)) if !running.is_empty() || waiting.len() > 0 => {
+                    Err(NoConnection::Peer(error)) if !is_last => {
                         failed.push((address, error));
                         has_failed = true;
                     }
+                    Err(local @ NoConnection::Local(..)) => {
+                        fault.get_or_insert((address, Err(local)));
+                        waiting = others[others.len()..].iter().copied();
+                    }
                     end => return Poll::Ready((address, end)),
                 }
+            }
+            if let Some(fault) = fault.take_if(|_| running.is_empty()) {
+                return Poll::Ready(fault);
             }
             if waiting.len() == 0 || !has_failed && resting.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
@@ -150,6 +159,34 @@ mod tests {
         let raced = race(address(1), &[address(2)], connect, || ready(())).await;
         assert!(matches!(raced.end, Err(NoConnection::Local(Reason::SourceUnavailable, _))));
         assert_eq!(*dialled.borrow(), [address(1)]);
+    }
+
+    /// The first address is slow, and there is no descriptor for the second one.
+    #[tokio::test]
+    async fn after_a_fault_of_this_side_an_address_that_runs_may_still_win() {
+        for answers in [true, false] {
+            let (dialled, answer) = (RefCell::new(Vec::new()), Notify::new());
+            let connect = |to| {
+                dialled.borrow_mut().push(to);
+                let (answer, local) = (&answer, to == address(2));
+                async move {
+                    if local {
+                        answer.notify_one();
+                        let error = io::ErrorKind::OutOfMemory.into();
+                        return Err(NoConnection::Local(Reason::ConnectLocalFault, error));
+                    }
+                    answer.notified().await;
+                    if answers { Ok(to) } else { refused() }
+                }
+            };
+            let others = [address(2), address(3)];
+            let raced = race(address(1), &others, connect, || ready(())).await;
+            assert_eq!(*dialled.borrow(), [address(1), address(2)]);
+            match raced.end {
+                Ok(to) => assert!(answers && to == address(1)),
+                Err(end) => assert!(!answers && matches!(end, NoConnection::Local(..)), "{end:?}"),
+            }
+        }
     }
 
     #[tokio::test]
