@@ -1,7 +1,7 @@
 //! Received headers of many writers, collected elsewhere: the version and the cipher suite that
 //! they state.
 
-#[path = "common/folder.rs"]
+#[path = "../../smtp-proto/tests/common/folder.rs"]
 mod folder;
 
 use smtp_tls_policy::trace::{self, Received, Software, TlsVersion};

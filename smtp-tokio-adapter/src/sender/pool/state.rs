@@ -101,6 +101,7 @@ impl Hasher for HashOfKey {
         self.0 = hash;
     }
 
+    /// No key writes anything but its hash; a hasher must take octets all the same.
     fn write(&mut self, octets: &[u8]) {
         for &octet in octets {
             self.0 = self.0.rotate_left(8) ^ u64::from(octet);
@@ -115,7 +116,6 @@ type Queues<W> = ByKey<BTreeMap<u64, W>>;
 #[derive(Debug)]
 struct AtPlace<C, W> {
     open: usize,
-    idle: usize,
     keys: ByKey<AtKey<C>>,
     /// Deliveries that wait, by next hop. No next hop is without any.
     queues: BTreeMap<Host, Queues<W>>,
@@ -139,7 +139,13 @@ impl<C> Default for AtKey<C> {
 impl<C, W> Default for AtPlace<C, W> {
     fn default() -> Self {
         let (keys, queues) = (ByKey::default(), BTreeMap::new());
-        Self { open: 0, idle: 0, keys, queues, last: None }
+        Self { open: 0, keys, queues, last: None }
+    }
+}
+
+impl<C, W> AtPlace<C, W> {
+    fn has_idle(&self) -> bool {
+        self.keys.values().any(|of| !of.idle.is_empty())
     }
 }
 
@@ -298,7 +304,6 @@ impl<C, W> State<C, W> {
         if let Some(at) = self.places.get_mut(key.place())
             && let Some(of) = at.keys.get_mut(key)
         {
-            at.idle += 1;
             of.idle.push(Idle { number, kept, until });
             self.idle.insert(number, Arc::clone(key));
         }
@@ -369,7 +374,7 @@ impl<C, W> State<C, W> {
             place = following(&self.queued, place.as_ref()).cloned();
             let Some(place) = &place else { break };
             let Some(at) = self.places.get(place) else { continue };
-            if at.open >= self.limits.per_host && at.idle == 0 {
+            if at.open >= self.limits.per_host && !at.has_idle() {
                 continue;
             }
             let (mut hop, hops) = (at.last.clone(), at.queues.len());
@@ -424,7 +429,6 @@ impl<C, W> State<C, W> {
     fn last_used(&mut self, key: &ReuseKey) -> Option<Idle<C>> {
         let at = self.places.get_mut(key.place())?;
         let idle = at.keys.get_mut(key)?.idle.pop()?;
-        at.idle -= 1;
         self.idle.remove(&idle.number);
         Some(idle)
     }
@@ -436,7 +440,6 @@ impl<C, W> State<C, W> {
             && let Some(of) = at.keys.get_mut(&key)
             && let Some(position) = of.idle.iter().position(|idle| idle.number == number)
         {
-            at.idle -= 1;
             self.leaving.push(of.idle.remove(position).kept.connection);
         }
         self.release(&key);
