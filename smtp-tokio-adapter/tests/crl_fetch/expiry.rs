@@ -41,10 +41,7 @@ async fn expired_list_that_is_replayed_defers_no_mail() {
 #[tokio::test]
 async fn lists_that_expired_while_the_program_was_down_are_not_loaded() {
     let folder = Folder::new("crl-fetch-downtime");
-    let world = World::new(&["/1.crl"]).await;
-    let url = world.web.url("/1.crl");
-    world.web.answer("/1.crl", Answer::List(world.root.list(1, &[], (1, 25), &url)));
-    world.judge();
+    let world = World::with_wanted_list().await;
     world.fetcher().with_directory(&folder.0).refresh(UnixTime::now()).await;
 
     let (trust, fetcher) = world.restart(&folder);
@@ -85,10 +82,7 @@ async fn list_that_is_not_wanted_is_dropped_with_its_file_when_it_expires() {
 #[tokio::test]
 async fn expired_list_that_is_wanted_stays_and_fails() {
     let folder = Folder::new("crl-fetch-blocked");
-    let world = World::new(&["/1.crl"]).await;
-    let url = world.web.url("/1.crl");
-    world.web.answer("/1.crl", Answer::List(world.root.list(1, &[], (1, 25), &url)));
-    world.judge();
+    let world = World::with_wanted_list().await;
     let fetcher = world.fetcher().with_directory(&folder.0);
     fetcher.refresh(UnixTime::now()).await;
     world.web.answer("/1.crl", Answer::Raw(b"HTTP/1.1 404 No\r\n\r\n".to_vec()));

@@ -175,10 +175,7 @@ async fn run_loads_and_fetches_without_being_asked() {
 /// are the administrator's own, with lists in its own network.
 #[tokio::test]
 async fn lists_of_public_roots_are_fetched_from_global_addresses_only() {
-    let world = World::new(&["/1.crl"]).await;
-    let url = world.web.url("/1.crl");
-    world.web.answer("/1.crl", Answer::List(world.root.list(1, &[], (1, 25), &url)));
-    world.judge();
+    let world = World::with_wanted_list().await;
     let fetched = CrlFetcher::new(Arc::clone(&world.trust)).refresh(UnixTime::now()).await;
     let [FetchedList { outcome: Err(CrlFetchError::NotGlobal(refused)), .. }] = &fetched[..] else {
         panic!("{fetched:?}")

@@ -10,10 +10,7 @@ use crate::world::{Folder, World, connector, in_seconds, judge};
 #[tokio::test]
 async fn lists_are_kept_on_disk_and_damaged_files_are_set_aside() {
     let folder = Folder::new("crl-fetch-kept");
-    let world = World::new(&["/1.crl"]).await;
-    let url = world.web.url("/1.crl");
-    world.web.answer("/1.crl", Answer::List(world.root.list(1, &[], (1, 25), &url)));
-    world.judge();
+    let world = World::with_wanted_list().await;
     let fetcher = world.fetcher().with_directory(&folder.0);
     assert_eq!(fetcher.load(UnixTime::now()).await.unwrap(), 0);
     fetcher.refresh(UnixTime::now()).await;
@@ -47,10 +44,7 @@ async fn lists_are_kept_on_disk_and_damaged_files_are_set_aside() {
 #[tokio::test]
 async fn kept_list_of_a_later_version_stays_and_a_folder_or_dangling_link_spoils_no_other() {
     let folder = Folder::new("crl-fetch-newer");
-    let world = World::new(&["/1.crl"]).await;
-    let url = world.web.url("/1.crl");
-    world.web.answer("/1.crl", Answer::List(world.root.list(1, &[], (1, 25), &url)));
-    world.judge();
+    let world = World::with_wanted_list().await;
     world.fetcher().with_directory(&folder.0).refresh(UnixTime::now()).await;
     let file = folder.files("crl").remove(0);
     std::fs::create_dir(folder.0.join("0.crl")).unwrap();
@@ -116,10 +110,7 @@ async fn list_that_certificates_name_by_different_urls_has_one_file() {
 #[tokio::test]
 async fn list_that_is_loaded_is_not_read_again() {
     let folder = Folder::new("crl-fetch-again");
-    let world = World::new(&["/1.crl"]).await;
-    let url = world.web.url("/1.crl");
-    world.web.answer("/1.crl", Answer::List(world.root.list(1, &[], (1, 25), &url)));
-    world.judge();
+    let world = World::with_wanted_list().await;
     world.fetcher().with_directory(&folder.0).refresh(UnixTime::now()).await;
     let (trust, fetcher) = world.restart(&folder);
     for loaded in [1, 0, 0] {

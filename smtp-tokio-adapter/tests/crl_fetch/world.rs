@@ -13,7 +13,7 @@ use smtp_tokio_adapter::revocation::CrlFetcher;
 use smtp_tokio_adapter::test_kit::Pki;
 
 use crate::common::HOST;
-use crate::web::{Authority, Web};
+use crate::web::{Answer, Authority, Web};
 
 /// A certificate that names a list, the server of the list, and the trust by which it is judged.
 pub(crate) struct World {
@@ -24,6 +24,15 @@ pub(crate) struct World {
 }
 
 impl World {
+    /// A leaf with one list, which is there and wanted.
+    pub(crate) async fn with_wanted_list() -> Self {
+        let world = Self::new(&["/1.crl"]).await;
+        let url = world.web.url("/1.crl");
+        world.web.answer("/1.crl", Answer::List(world.root.list(1, &[], (1, 25), &url)));
+        world.judge();
+        world
+    }
+
     /// A leaf whose list has these paths.
     pub(crate) async fn new(paths: &[&str]) -> Self {
         let (web, root) = (Web::start().await, Authority(Pki::new()));
