@@ -82,7 +82,11 @@ fn statuses(route: &Route) -> Vec<RecipientStatus> {
 
 /// The hosts in the order in which they are asked for, if none has an address.
 fn order(targets: Targets, config: &RouteConfig) -> (Vec<String>, RecipientStatus) {
-    let mut route = Route::new(&targets, 1, config);
+    order_by(targets, config, 0)
+}
+
+fn order_by(targets: Targets, config: &RouteConfig, seed: u64) -> (Vec<String>, RecipientStatus) {
+    let mut route = Route::new(&targets, 1, config, seed);
     let mut hosts = Vec::new();
     loop {
         match route.next() {
@@ -97,7 +101,7 @@ fn order(targets: Targets, config: &RouteConfig) -> (Vec<String>, RecipientStatu
 /// A route at its first dial, with these hosts, each with the address 192.0.2.1.
 fn dialling(hosts: usize, recipients: usize) -> Route {
     let records = (0..hosts).map(|n| mx(n as u16, &format!("mx{n}.test.example"))).collect();
-    let mut route = Route::new(&targets(records), recipients, &config());
+    let mut route = Route::new(&targets(records), recipients, &config(), 0);
     prepare(&mut route, &["192.0.2.1"]);
     route
 }
@@ -127,7 +131,7 @@ fn ties_are_shuffled_by_the_seed_alone() {
             mx(0, "y.example"),
         ]
     };
-    let with = |seed| order(targets(records()), &config_with(|it| it.seed = seed)).0;
+    let with = |seed| order_by(targets(records()), &config(), seed).0;
     let mut orders = HashSet::new();
     for seed in 0..200 {
         let hosts = with(seed);
@@ -204,7 +208,8 @@ fn mx_name_that_is_an_address_is_refused_as_a_host() {
 
 #[test]
 fn a_host_without_mx_look_up() {
-    let mut route = Route::new(&Targets::host("[192.0.2.9]"), 1, &config_with(|it| it.port = 2525));
+    let mut route =
+        Route::new(&Targets::host("[192.0.2.9]"), 1, &config_with(|it| it.port = 2525), 0);
     assert_eq!(asked(&route), "[192.0.2.9]");
     prepare(&mut route, &["2001:db8::1"]);
     let Next::Dial { address, host, remaining, .. } = route.next() else { panic!() };
@@ -215,7 +220,7 @@ fn a_host_without_mx_look_up() {
 #[test]
 fn every_address_then_the_next_host() {
     let mut route =
-        Route::new(&targets(vec![mx(0, "a.example"), mx(1, "b.example")]), 1, &config());
+        Route::new(&targets(vec![mx(0, "a.example"), mx(1, "b.example")]), 1, &config(), 0);
     prepare(&mut route, &["192.0.2.1", "2001:db8::1"]);
     assert_eq!(dialled(&route).0, "192.0.2.1");
     // Asking again changes nothing.
@@ -235,7 +240,8 @@ const FORBIDDEN: Ending = Ending::NoTls { fallback: Fallback::Forbidden, status:
 
 /// Two addresses at one host, then another host.
 fn two_addresses(config: &RouteConfig) -> Route {
-    let mut route = Route::new(&targets(vec![mx(0, "a.example"), mx(1, "b.example")]), 1, config);
+    let mut route =
+        Route::new(&targets(vec![mx(0, "a.example"), mx(1, "b.example")]), 1, config, 0);
     prepare(&mut route, &["192.0.2.1", "192.0.2.2"]);
     route
 }
@@ -288,7 +294,7 @@ fn plain_hello_comes_once_at_each_address_and_before_clear_text() {
         ["1 first", "2 first", "1 clear", "b.example"]
     );
     // Where clear text is not allowed the plain hello still is.
-    let mut route = Route::new(&targets(vec![mx(0, "a.example")]), 1, &config());
+    let mut route = Route::new(&targets(vec![mx(0, "a.example")]), 1, &config(), 0);
     route.prepared(&["192.0.2.1".parse().unwrap()]);
     let walked = walk(route, &[PLAIN_HELLO, CLEAR]);
     assert_eq!(walked, ["1 first", "1 plain hello", "deferred: 4.7.5"]);
@@ -318,7 +324,7 @@ fn a_failure_of_one_address_leads_to_the_hosts_next_address() {
 fn refusal_at_one_address_of_two_is_deferred() {
     let refusals = [Ending::Unwelcome(PERMANENT), Ending::Unwelcome(PERMANENT)];
     let one_host = || {
-        let mut route = Route::new(&targets(vec![mx(0, "a.example")]), 1, &config());
+        let mut route = Route::new(&targets(vec![mx(0, "a.example")]), 1, &config(), 0);
         prepare(&mut route, &["192.0.2.1", "192.0.2.2"]);
         route
     };
@@ -330,7 +336,7 @@ fn refusal_at_one_address_of_two_is_deferred() {
     }
     // An address that was never dialled has not refused.
     let mut route =
-        Route::new(&targets(vec![mx(0, "a.example")]), 1, &config_with(|it| it.dials = 1));
+        Route::new(&targets(vec![mx(0, "a.example")]), 1, &config_with(|it| it.dials = 1), 0);
     prepare(&mut route, &["192.0.2.1", "192.0.2.2"]);
     assert_eq!(walk(route, &refusals[..1]), ["1 first", "deferred: 4.7.1"]);
 }
@@ -340,7 +346,7 @@ fn last_dial_is_in_clear_text_if_one_is_due() {
     let addresses: Vec<String> = (1..=30).map(|n| format!("192.0.2.{n}")).collect();
     let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
     let mut route =
-        Route::new(&targets(vec![mx(0, "a.example")]), 1, &config_with(|it| it.dials = 5));
+        Route::new(&targets(vec![mx(0, "a.example")]), 1, &config_with(|it| it.dials = 5), 0);
     prepare(&mut route, &addresses);
     let walked = walk(route, &[CLEAR; 5]);
     assert_eq!(walked, ["1 first", "2 first", "3 first", "4 first", "1 clear", "deferred: 4.7.5"]);
@@ -348,7 +354,7 @@ fn last_dial_is_in_clear_text_if_one_is_due() {
 
 #[test]
 fn shut_down_keeps_statuses_and_tries_the_next_address() {
-    let mut route = Route::new(&targets(vec![mx(0, "a.example")]), 2, &config());
+    let mut route = Route::new(&targets(vec![mx(0, "a.example")]), 2, &config(), 0);
     prepare(&mut route, &["192.0.2.1", "192.0.2.2"]);
     route.status(0, RecipientStatus::Deferred(TRANSIENT));
     route.ended(Ending::ShutDown);
@@ -370,7 +376,7 @@ fn each_recipient_has_a_status_whatever_the_route() {
         Targets::host("a.example"),
     ] {
         for recipients in [0, 1, 3] {
-            let mut route = Route::new(&targets, recipients, &config());
+            let mut route = Route::new(&targets, recipients, &config(), 0);
             loop {
                 match route.next() {
                     Next::Done { statuses, .. } => break assert_eq!(statuses.len(), recipients),
@@ -432,14 +438,14 @@ fn a_refusal_is_final_when_every_host_says_so() {
 #[test]
 fn a_stop_asks_no_further_host() {
     let mut route =
-        Route::new(&targets(vec![mx(0, "a.example"), mx(1, "b.example")]), 2, &config());
+        Route::new(&targets(vec![mx(0, "a.example"), mx(1, "b.example")]), 2, &config(), 0);
     asked(&route);
     route.stop(TRANSIENT);
     assert_eq!(statuses(&route), [RecipientStatus::Deferred(TRANSIENT); 2]);
 
     // A permanent one counts only if each host before it failed permanently too.
     let mut route =
-        Route::new(&targets(vec![mx(0, "a.example"), mx(1, "b.example")]), 1, &config());
+        Route::new(&targets(vec![mx(0, "a.example"), mx(1, "b.example")]), 1, &config(), 0);
     route.stop(PERMANENT);
     assert_eq!(statuses(&route), [RecipientStatus::Bounced(PERMANENT)]);
     let mut route = dialling(3, 2);
@@ -504,7 +510,7 @@ fn a_message_in_doubt_goes_nowhere_else() {
 #[test]
 fn dials_are_counted() {
     let records = (0..5).map(|n| mx(n, &format!("mx{n}.example"))).collect();
-    let mut route = Route::new(&targets(records), 1, &config_with(|it| it.dials = 3));
+    let mut route = Route::new(&targets(records), 1, &config_with(|it| it.dials = 3), 0);
     for _ in 0..3 {
         prepare(&mut route, &["192.0.2.1"]);
         dialled(&route);
@@ -514,7 +520,7 @@ fn dials_are_counted() {
     assert_eq!(statuses(&route), [RecipientStatus::Deferred(EnhancedCode::new(4, 7, 1))]);
 
     let mut route =
-        Route::new(&targets(vec![mx(0, "a.example")]), 1, &config_with(|it| it.dials = 0));
+        Route::new(&targets(vec![mx(0, "a.example")]), 1, &config_with(|it| it.dials = 0), 0);
     prepare(&mut route, &["192.0.2.1"]);
     dialled(&route);
     route.ended(Ending::Unwelcome(PERMANENT));
@@ -529,7 +535,7 @@ fn hosts_are_counted() {
         (5, RecipientStatus::Bounced(PERMANENT)),
     ] {
         let mut route =
-            Route::new(&targets(records.clone()), 1, &config_with(|it| it.hosts = hosts));
+            Route::new(&targets(records.clone()), 1, &config_with(|it| it.hosts = hosts), 0);
         for n in 0..hosts.max(1) {
             assert_eq!(asked(&route), format!("mx{n}.example"));
             route.skip(PERMANENT);
@@ -540,7 +546,7 @@ fn hosts_are_counted() {
 
 #[test]
 fn reports_out_of_place_change_nothing() {
-    let mut route = Route::new(&targets(vec![mx(0, "a.example")]), 1, &config());
+    let mut route = Route::new(&targets(vec![mx(0, "a.example")]), 1, &config(), 0);
     route.ended(Ending::InDoubt);
     assert_eq!(asked(&route), "a.example");
     prepare(&mut route, &["192.0.2.1"]);
@@ -599,9 +605,9 @@ proptest! {
         let hosts = preferences.len().max(1);
         let records = preferences.iter().enumerate().map(|(n, &it)| mx(it, &format!("mx{n}.example"))).collect();
         let config = config_with(|it| {
-            (it.dials, it.seed, it.tls_at_each_address) = (dials, seed, tls_at_each_address);
+            (it.dials, it.tls_at_each_address) = (dials, tls_at_each_address);
         });
-        let mut route = Route::new(&targets(records), 3, &config);
+        let mut route = Route::new(&targets(records), 3, &config, seed);
         let mut events = events.into_iter().cycle();
         let (mut prepares, mut count) = (0, 0);
         // Where clear text was allowed and not yet used, and where the handshake failed just now.
@@ -673,7 +679,7 @@ fn no_ending_leads_to_clear_text_unless_the_host_allows_it() {
     ] {
         for tls_at_each_address in [false, true] {
             let config = config_with(|it| it.tls_at_each_address = tls_at_each_address);
-            let mut route = Route::new(&targets(vec![mx(0, "a.example")]), 1, &config);
+            let mut route = Route::new(&targets(vec![mx(0, "a.example")]), 1, &config, 0);
             route.prepared(&[[192, 0, 2, 1].into(), [192, 0, 2, 2].into()]);
             while let Next::Dial { manner, .. } = route.next() {
                 assert_ne!(manner, Manner::ClearText, "{fallback:?}");

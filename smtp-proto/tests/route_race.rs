@@ -16,7 +16,7 @@ fn route(addresses: u8, dials: usize) -> Route {
     let targets = Targets::mx("test.example", records);
     let mut config = RouteConfig::default();
     config.dials = dials;
-    let mut route = Route::new(&targets, 1, &config);
+    let mut route = Route::new(&targets, 1, &config, 0);
     let addresses: Vec<IpAddr> = (1..=addresses).map(|it| address(it).ip()).collect();
     route.prepared_opportunistic(&addresses, &[]);
     route
@@ -153,7 +153,7 @@ fn connection_in_clear_text_has_no_rivals() {
 
 /// A route to a host with these addresses; TLS is not expected at those of `without_tls`.
 fn host(addresses: &[u8], without_tls: &[u8], config: &RouteConfig) -> Route {
-    let mut route = Route::new(&Targets::host("a.example"), 1, config);
+    let mut route = Route::new(&Targets::host("a.example"), 1, config, 0);
     let ips = |all: &[u8]| all.iter().map(|it| address(*it).ip()).collect::<Vec<_>>();
     route.prepared_opportunistic(&ips(addresses), &ips(without_tls));
     route
@@ -198,7 +198,7 @@ fn addresses_without_tls_come_last_and_clear_text_does_not_wait_for_them() {
     let last = [(1, false, false), (2, false, false), (3, false, false)];
     assert_eq!(without_starttls(route), last);
     // Where TLS is required there is no clear text to wait.
-    let mut route = Route::new(&Targets::host("a.example"), 1, &config);
+    let mut route = Route::new(&Targets::host("a.example"), 1, &config, 0);
     route.prepared(&[address(1).ip(), address(2).ip()]);
     let Next::Dial { address: first, tls_elsewhere, .. } = route.next() else { panic!() };
     assert_eq!((first, tls_elsewhere), (address(1), false));

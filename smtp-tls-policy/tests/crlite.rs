@@ -357,9 +357,9 @@ fn filters_that_are_replaced_begin_a_new_generation() {
         let chain = std::slice::from_ref(&leaf);
         plan_of("verified", "soft").judge(chain, &live.load(), now()).reason()
     };
-    let before = live.load().generation();
+    let before = live.generation();
     live.update(|trust| trust.set_crlite(Some(crlite(CrliteStatus::Revoked, NOW))));
-    assert_ne!(live.load().generation(), before);
+    assert_ne!(live.generation(), before);
     assert_eq!(judge(), Reason::CertRevoked);
     live.update(|trust| trust.set_crlite(Some(crlite(CrliteStatus::Good, NOW))));
     assert_eq!(judge(), Reason::TlsOk);

@@ -9,6 +9,7 @@ use lettre::transport::smtp::PoolConfig;
 use lettre::transport::smtp::client::{CertificateStore, Tls, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
+use smtp_proto::route::RecipientStatus;
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::rules::{OutboundConnector, OutboundConnectors, Posture};
 use smtp_tls_policy::{Domain, Namespace};
@@ -150,19 +151,18 @@ fn by_sender(
     measured(way.name(), work, || {
         let hosts = [("test.example", NAME, Ipv4Addr::LOCALHOST)];
         let sender = Arc::new(sender(certificate, posture, work.port, hosts, limits)?);
-        let message = Bytes::from(work.message());
-        let envelope = Arc::new(envelope("test.example", message.len())?);
         Ok(move |number| {
-            let (sender, envelope) = (Arc::clone(&sender), Arc::clone(&envelope));
-            let message = message.clone();
+            let sender = Arc::clone(&sender);
             async move {
+                let message = Bytes::from(work.message());
+                let envelope = Arc::new(envelope("test.example", message.len())?);
                 for _ in 0..work.share(number) {
                     let report = sender.send(Arc::clone(&envelope), &message).await;
                     let [attempt] = &report.attempts[..] else {
                         return Err(format!("{}: {report:?}", way.name()));
                     };
                     let is_tls = attempt.decision.tls.is_some();
-                    if report.statuses()[0].to_string() != "delivered"
+                    if report.recipients[0].status != RecipientStatus::Delivered
                         || is_tls != (posture != Posture::None)
                         || kept == 0 && attempt.is_reused
                     {
@@ -266,8 +266,18 @@ fn table(
     rows: [(usize, usize); 3],
 ) -> Result<(), String> {
     for &posture in postures {
-        let channel = if posture == Posture::None { "clear text" } else { "TLS 1.3" };
+        let (key, channel) = match posture {
+            Posture::None => ("clear", "clear text"),
+            _ => ("tls", "TLS 1.3"),
+        };
+        if options.channel.as_ref().is_some_and(|wanted| wanted != key) {
+            continue;
+        }
         for (at_once, messages) in rows {
+            let wanted = options.at_once.as_ref();
+            if wanted.is_some_and(|wanted| !wanted.contains(&at_once.to_string())) {
+                continue;
+            }
             println!("\n{server}, {channel}, {at_once} at once");
             // smtp-source speaks no TLS.
             let is_wanted = |way: &Way| {

@@ -2,14 +2,15 @@
 //!
 //! ```text
 //! cargo run --release -p benches --example load -- LAB_STATE_DIR [--runs N] [--scale FACTOR] [--only PART,...]
-//!     [--ways WAY,...] [--servers SERVER,...] [--channel CHANNEL]
+//!     [--ways WAY,...] [--servers SERVER,...] [--channel CHANNEL] [--at-once N,...]
 //!   LAB_STATE_DIR   what the mail lab's install.sh has made: Postfix with smtp-sink and smtp-source is in it
 //!   --runs N        rounds, in which every sender has its turn (default 5); the tables have their medians
 //!   --scale FACTOR  on all numbers of messages (default 1), except those of the domains
 //!   --only PART,... of connections, deliveries, domains and idle; all of them unless given
 //!   --ways WAY,...  of connection, connections, pool, no-reuse, lettre and smtp-source; all unless given
 //!   --servers SERVER,...  of sink, ours and postfix, for the deliveries; all of them unless given
-//!   --channel CHANNEL  clear or tls, for the domains; both of them unless given
+//!   --channel CHANNEL  clear or tls, for the deliveries and the domains; both of them unless given
+//!   --at-once N,...  of 1, 10 and 100, for the deliveries; all of them unless given
 //! ```
 //!
 //! The scripts of the lab are in the folder `SMTP_LAB_DIR`, or beside the repository. The parts:
@@ -61,13 +62,14 @@ pub(crate) struct Options {
     ways: Option<Vec<String>>,
     servers: Option<Vec<String>>,
     channel: Option<String>,
+    at_once: Option<Vec<String>>,
     runs: usize,
     scale: f64,
 }
 
 fn options() -> Result<Options, String> {
     let (mut state, mut runs, mut scale) = (None, 5, 1.0);
-    let (mut ways, mut servers, mut channel) = (None, None, None);
+    let (mut ways, mut servers, mut channel, mut at_once) = (None, None, None, None);
     let mut parts = PARTS.map(str::to_owned).to_vec();
     let list = |names: &str| names.split(',').map(str::to_owned).collect();
     let mut arguments = std::env::args().skip(1);
@@ -80,6 +82,7 @@ fn options() -> Result<Options, String> {
             "--ways" => ways = Some(list(&value()?)),
             "--channel" => channel = Some(value()?),
             "--servers" => servers = Some(list(&value()?)),
+            "--at-once" => at_once = Some(list(&value()?)),
             _ if argument.starts_with("--") || state.is_some() => {
                 return Err(format!("unexpected {argument}"));
             }
@@ -87,7 +90,7 @@ fn options() -> Result<Options, String> {
         }
     }
     let usage = "usage: load LAB_STATE_DIR [--runs N] [--scale FACTOR] [--only PART,...] \
-                 [--ways WAY,...] [--servers SERVER,...] [--channel CHANNEL]";
+                 [--ways WAY,...] [--servers SERVER,...] [--channel CHANNEL] [--at-once N,...]";
     if let Some(unknown) = parts.iter().find(|part| !PARTS.contains(&part.as_str())) {
         return Err(format!("unknown part {unknown}; the parts are {}", PARTS.join(", ")));
     }
@@ -100,6 +103,7 @@ fn options() -> Result<Options, String> {
         ways,
         servers,
         channel,
+        at_once,
         runs: runs.max(1),
         scale,
     })

@@ -233,7 +233,10 @@ pub(crate) async fn ours_open(
     let mut connection = connection.map_err(|error| error.to_string())?;
     let message = work.message();
     let envelope = Arc::new(envelope("test.example", message.len())?);
-    for _ in 0..work.messages {
+    for number in 0..work.messages {
+        if number > 0 && !connection.is_reusable().await {
+            return Err("ours: the connection is over".into());
+        }
         let delivery = connection.send(Arc::clone(&envelope), &mut message.as_slice()).await;
         if !matches!(delivery.end, Ok(OutcomeBuf::Accepted(_))) {
             return Err(format!("ours: {delivery:?}"));

@@ -6,8 +6,11 @@ use zeroize::Zeroize;
 
 /// Octets of room for a read of commands or replies. Small, because most connections are idle.
 const READ_LINES: usize = 4 * 1024;
-/// Octets of room for a read of a message.
-const READ_BODY: usize = 64 * 1024;
+/// Most octets of room for a read of a message.
+const READ_MESSAGE: usize = 64 * 1024;
+/// How many times as much room a message gets once a read of it has used up all that it had: most
+/// messages are short, and room must be cleared.
+const MORE_ROOM: usize = 4;
 /// Octets of an output buffer that are kept once it is sent.
 const KEEP_OUTPUT: usize = 4 * 1024;
 
@@ -31,6 +34,8 @@ pub(super) struct Input {
     pub(super) end: usize,
     /// The buffer may hold credentials, also where they were consumed.
     pub(super) secret: bool,
+    /// Octets of room for the next read of a message; none before the first one.
+    message_room: usize,
 }
 
 impl Input {
@@ -60,7 +65,7 @@ impl Input {
                 self.secret = true;
                 longest.saturating_sub(unread).saturating_add(READ_LINES)
             }
-            Incoming::Message => READ_BODY,
+            Incoming::Message => self.message_room.max(READ_LINES),
         };
         if self.octets.len() - self.end < room {
             if self.start > 0 && unread + room <= self.octets.len() {
@@ -74,6 +79,16 @@ impl Input {
             (self.start, self.end) = (0, unread);
         }
         &mut self.octets[self.end..]
+    }
+
+    /// So many octets were read to the start of the [`space`](Self::space).
+    pub(super) fn received(&mut self, octets: usize, incoming: Incoming) {
+        self.end += octets;
+        self.message_room = match incoming {
+            Incoming::Message if self.end < self.octets.len() => self.message_room,
+            Incoming::Message => (self.message_room.max(READ_LINES) * MORE_ROOM).min(READ_MESSAGE),
+            Incoming::Lines | Incoming::Secrets(_) => 0,
+        };
     }
 
     /// Appends octets.
@@ -190,7 +205,29 @@ mod tests {
 
     fn read(input: &mut Input, incoming: Incoming, octets: &[u8]) {
         input.space(incoming)[..octets.len()].copy_from_slice(octets);
-        input.end += octets.len();
+        input.received(octets.len(), incoming);
+    }
+
+    #[test]
+    fn room_for_a_message_grows_with_what_comes_of_it() {
+        let mut input = Input::default();
+        let mut rooms = Vec::new();
+        for _ in 0..4 {
+            let room = input.space(Incoming::Message).len();
+            rooms.push(room);
+            read(&mut input, Incoming::Message, &vec![b'x'; room]);
+            input.advance(room, false);
+        }
+        assert_eq!(rooms, [4096, 16_384, 65_536, 65_536]);
+        // The next message begins anew.
+        read(&mut input, Incoming::Lines, b"MAIL");
+        input.advance(4, false);
+        input.release();
+        for _ in 0..4 {
+            assert_eq!(input.space(Incoming::Message).len(), 4096);
+            read(&mut input, Incoming::Message, b"x");
+            input.advance(1, false);
+        }
     }
 
     #[test]

@@ -238,7 +238,7 @@ impl<M: Machine> Driver<M> {
     /// If the space was shorter.
     pub fn received(&mut self, octets: usize) {
         assert!(octets <= self.input.octets.len() - self.input.end, "more octets than the space");
-        self.input.end += octets;
+        self.input.received(octets, self.incoming());
         self.ended |= octets == 0;
     }
 

@@ -9,8 +9,6 @@ pub const SMTP_PORT: u16 = 25;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RouteConfig {
-    /// Shuffles hosts of equal preference (RFC 5321, section 5.1). Equal seeds give equal orders.
-    pub seed: u64,
     /// Names of this host: they and every worse or equal preference are left out (RFC 5321,
     /// section 5.1).
     pub own_names: Vec<HostName>,
@@ -32,7 +30,6 @@ pub struct RouteConfig {
 impl Default for RouteConfig {
     fn default() -> Self {
         Self {
-            seed: 0,
             own_names: Vec::new(),
             port: SMTP_PORT,
             dials: 20,

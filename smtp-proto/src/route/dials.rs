@@ -1,7 +1,8 @@
 //! The connections to one host: which address comes next, and how it is dialled.
 
-use std::collections::VecDeque;
 use std::net::IpAddr;
+
+use smallvec::SmallVec;
 
 use crate::fallback::Fallback;
 
@@ -28,7 +29,7 @@ pub enum Manner {
 /// The connections to one host that are still to be made; the first is under way.
 #[derive(Debug)]
 pub(super) struct Dials {
-    pub(super) queue: VecDeque<(IpAddr, Turn)>,
+    pub(super) queue: SmallVec<[(IpAddr, Turn); 2]>,
     /// A connection without TLS may follow one whose TLS failed.
     pub(super) may_retry_in_clear: bool,
 }
@@ -63,7 +64,7 @@ impl Dials {
         without_tls: &[IpAddr],
         may_retry_in_clear: bool,
     ) -> Self {
-        let mut queue = VecDeque::with_capacity(addresses.len());
+        let mut queue = SmallVec::with_capacity(addresses.len());
         let is_last = |it: &&IpAddr| without_tls.contains(it);
         queue.extend(addresses.iter().filter(|it| !is_last(it)).map(|&it| (it, Turn::First)));
         queue.extend(addresses.iter().filter(is_last).map(|&it| (it, Turn::FirstWithoutTls)));
@@ -73,10 +74,13 @@ impl Dials {
     /// Puts the next connection after a failure of TLS into the queue, in place of the first, and
     /// returns whether there is one to the same address.
     pub(super) fn retry(&mut self, fallback: Fallback, tls_at_each_address: bool) -> bool {
-        let Some((address, turn)) = self.queue.pop_front() else { return false };
+        if self.queue.is_empty() {
+            return false;
+        }
+        let (address, turn) = self.queue.remove(0);
         match (fallback, turn) {
             (Fallback::RetryPlainHello, Turn::First | Turn::FirstWithoutTls) => {
-                self.queue.push_front((address, Turn::PlainHello));
+                self.queue.insert(0, (address, Turn::PlainHello));
             }
             (
                 Fallback::ReconnectPlaintext,
@@ -95,8 +99,8 @@ impl Dials {
     /// Puts a connection in clear text first, if there is one.
     pub(super) fn prefer_clear(&mut self) {
         let clear = self.queue.iter().position(|&(_, turn)| turn == Turn::Clear);
-        if let Some(dial) = clear.and_then(|at| self.queue.remove(at)) {
-            self.queue.push_front(dial);
+        if let Some(at) = clear {
+            self.queue[..=at].rotate_right(1);
         }
     }
 }

@@ -16,7 +16,7 @@
 //!
 //! let records = [(20, Some("backup.test.example")), (10, Some("mx.test.example"))];
 //! let targets = Targets::mx("test.example", records);
-//! let mut route = Route::new(&targets, 1, &RouteConfig::default());
+//! let mut route = Route::new(&targets, 1, &RouteConfig::default(), 0);
 //! assert!(matches!(route.next(), Next::Prepare { host } if host.as_str() == "mx.test.example"));
 //!
 //! route.prepared_opportunistic(&["192.0.2.1".parse()?], &[]);
@@ -51,6 +51,9 @@ pub use targets::Targets;
 
 use std::net::{IpAddr, SocketAddr};
 
+use smallvec::{SmallVec, smallvec};
+
+use self::targets::Hosts;
 use crate::fallback::Fallback;
 use crate::wire::host::HostName;
 use crate::wire::reply::EnhancedCode;
@@ -95,15 +98,15 @@ pub enum Next<'a> {
 #[derive(Debug)]
 pub struct Route {
     /// With their preferences, the next one at the end.
-    hosts: Vec<(u16, HostName)>,
+    hosts: Hosts,
     host: Option<Current>,
     port: u16,
     dials: usize,
     tls_at_each_address: bool,
     /// Those without a final status when the last connection ended, in order.
-    remaining: Vec<usize>,
-    statuses: Vec<RecipientStatus>,
-    is_final: Vec<bool>,
+    remaining: SmallVec<[usize; 2]>,
+    statuses: SmallVec<[RecipientStatus; 2]>,
+    is_final: SmallVec<[bool; 16]>,
     /// Each host and address so far refused for good.
     all_permanent: bool,
     clear_next_run: bool,
@@ -118,9 +121,11 @@ struct Current {
 }
 
 impl Route {
-    /// A route for `recipients` recipients, known by their indices.
-    pub fn new(targets: &Targets, recipients: usize, config: &RouteConfig) -> Self {
-        let mut hosts = targets.last_to_first(config);
+    /// A route for `recipients` recipients, known by their indices. The seed shuffles hosts of
+    /// equal preference (RFC 5321, section 5.1), so each delivery has another one. Equal seeds give
+    /// equal orders.
+    pub fn new(targets: &Targets, recipients: usize, config: &RouteConfig, seed: u64) -> Self {
+        let mut hosts = targets.last_to_first(config, seed);
         let known = hosts.len();
         hosts.drain(..known.saturating_sub(config.hosts.max(1)));
         let mut route = Self {
@@ -129,8 +134,8 @@ impl Route {
             dials: config.dials.max(1),
             tls_at_each_address: config.tls_at_each_address,
             remaining: (0..recipients).collect(),
-            statuses: vec![targets.without_hosts(); recipients],
-            is_final: vec![false; recipients],
+            statuses: smallvec![targets.without_hosts(); recipients],
+            is_final: smallvec![false; recipients],
             // Hosts that are never asked cannot refuse.
             all_permanent: hosts.len() == known,
             hosts,
@@ -146,7 +151,7 @@ impl Route {
         let Some(Current { name: host, dials }) = current else {
             return Next::Done { statuses: &self.statuses, clear_next_run: self.clear_next_run };
         };
-        match dials.as_ref().and_then(|dials| dials.queue.front()) {
+        match dials.as_ref().and_then(|dials| dials.queue.first()) {
             None => Next::Prepare { host },
             Some(&(address, turn)) => Next::Dial {
                 host,
@@ -169,7 +174,7 @@ impl Route {
     fn has_tls_elsewhere(&self, unreached: &[SocketAddr], winner: Option<SocketAddr>) -> bool {
         let dials = self.host.as_ref().and_then(|host| host.dials.as_ref());
         dials.is_some_and(|dials| {
-            let winner = winner.map(|it| it.ip()).or(dials.queue.front().map(|it| it.0));
+            let winner = winner.map(|it| it.ip()).or(dials.queue.first().map(|it| it.0));
             let is_left = |address: &IpAddr| {
                 Some(*address) != winner && unreached.iter().all(|it| it.ip() != *address)
             };
@@ -187,7 +192,7 @@ impl Route {
     /// requires TLS.
     pub fn rivals(&self) -> impl Iterator<Item = SocketAddr> + '_ {
         let queue = self.host.as_ref().and_then(|host| host.dials.as_ref()).map(|it| &it.queue);
-        let turn = queue.and_then(|it| it.front()).map(|it| it.1);
+        let turn = queue.and_then(|it| it.first()).map(|it| it.1);
         let is_first = matches!(turn, Some(Turn::First | Turn::FirstWithoutTls));
         let rivals = queue.into_iter().flatten().skip(1);
         let rivals = rivals.filter(move |(_, it)| turn == Some(*it));
@@ -202,7 +207,7 @@ impl Route {
     /// which was kept from an earlier message.
     pub fn raced(&mut self, unreached: &[SocketAddr], winner: SocketAddr) {
         let Some(Current { dials: Some(dials), .. }) = &mut self.host else { return };
-        let Some(&(_, turn)) = dials.queue.front() else { return };
+        let Some(&(_, turn)) = dials.queue.first() else { return };
         for address in unreached.iter().filter(|it| **it != winner) {
             dials.queue.retain(|it| *it != (address.ip(), turn));
             self.dials = self.dials.saturating_sub(1).max(1);
@@ -211,7 +216,7 @@ impl Route {
         if let Some(at) = position {
             dials.queue.remove(at);
         }
-        dials.queue.push_front((winner.ip(), turn));
+        dials.queue.insert(0, (winner.ip(), turn));
         if !unreached.is_empty() {
             self.defer_all(NO_ANSWER);
         }
@@ -271,7 +276,7 @@ impl Route {
     /// Answers [`Next::Dial`].
     pub fn ended(&mut self, ending: Ending) {
         let Some(Current { dials: Some(dials), .. }) = &mut self.host else { return };
-        self.remaining.retain(|&index| !self.is_final[index]);
+        self.remaining.retain(|index| !self.is_final[*index]);
         self.dials = self.dials.saturating_sub(1);
         let mut comes_again = false;
         match ending {
@@ -279,7 +284,7 @@ impl Route {
                 comes_again = dials.retry(fallback, self.tls_at_each_address);
             }
             Ending::Unreachable | Ending::Broken | Ending::ShutDown | Ending::Unwelcome(_) => {
-                dials.queue.pop_front();
+                dials.queue.remove(0);
             }
             Ending::Finished | Ending::Unauthenticated(_) => dials.queue.clear(),
             Ending::InDoubt | Ending::Local(_) => {}

@@ -2,9 +2,14 @@
 
 use std::cmp::Reverse;
 
+use smallvec::SmallVec;
+
 use super::config::RouteConfig;
 use super::status::{LOOKUP_FAILED, LOOP, NO_ADDRESS, NO_SUCH_DOMAIN, NULL_MX, RecipientStatus};
 use crate::wire::host::HostName;
+
+/// Hosts with their preferences. Most routes have few.
+pub(super) type Hosts = SmallVec<[(u16, HostName); 1]>;
 
 /// Where the mail of a domain goes.
 ///
@@ -75,15 +80,15 @@ impl Targets {
     }
 
     /// Hosts with their preferences, the first one to try at the end.
-    pub(super) fn last_to_first(&self, config: &RouteConfig) -> Vec<(u16, HostName)> {
-        let mut hosts = self.hosts.clone();
+    pub(super) fn last_to_first(&self, config: &RouteConfig, seed: u64) -> Hosts {
         // RFC 5321, section 5.1: this host and everything that is not better than it would only
         // bring the mail back.
         let own = |(_, name): &&(u16, HostName)| self.is_by_mx && config.own_names.contains(name);
-        let own = hosts.iter().filter(own).map(|&(preference, _)| preference).min();
-        hosts.retain(|&(preference, _)| own.is_none_or(|own| preference < own));
+        let own = self.hosts.iter().filter(own).map(|&(preference, _)| preference).min();
+        let is_better = |it: &&(u16, HostName)| own.is_none_or(|own| it.0 < own);
+        let mut hosts: Hosts = self.hosts.iter().filter(is_better).cloned().collect();
         if hosts.len() > 1 {
-            shuffle(&mut hosts, config.seed);
+            shuffle(&mut hosts, seed);
             hosts.sort_by_key(|&(preference, _)| Reverse(preference));
         }
         hosts

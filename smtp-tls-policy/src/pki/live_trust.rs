@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use crate::pki::crl::Crl;
 use crate::pki::revocation::{ReplaceError, Replaced};
 use crate::pki::roots::RootsId;
-use crate::pki::trust::Trust;
+use crate::pki::trust::{Generation, Trust};
 
 /// A [`Trust`] that can be replaced at any time, for example by a task that fetches revocation
 /// lists. Handshakes judge by one; a program that changes nothing passes its trust, which converts.
@@ -25,15 +25,15 @@ use crate::pki::trust::Trust;
 ///
 /// let live: Arc<LiveTrust> = Trust::webpki_roots().into();
 /// let shared = Arc::clone(&live); // for the adapter, or for `ClientTls`
-/// let before = shared.load().generation();
+/// let before = shared.generation();
 ///
 /// let fetched = b"not a list";
 /// let error = live.replace_crl_der(&RootsId::public(), fetched).unwrap_err();
 /// assert!(matches!(error, ReplaceError::Crl(_)));
-/// assert_eq!(shared.load().generation(), before);
+/// assert_eq!(shared.generation(), before);
 ///
 /// live.update(|trust| trust.clear_crls(&RootsId::public()));
-/// assert_ne!(shared.load().generation(), before);
+/// assert_ne!(shared.generation(), before);
 /// ```
 pub struct LiveTrust {
     current: ArcSwap<Trust>,
@@ -50,6 +50,11 @@ impl LiveTrust {
     /// The current trust, to keep.
     pub fn load(&self) -> Arc<Trust> {
         self.current.load_full()
+    }
+
+    /// The generation of the current trust. Costs less than [`load`](Self::load).
+    pub fn generation(&self) -> Generation {
+        self.current.load().generation()
     }
 
     /// Changes a copy and then replaces the trust by it, so that several changes become visible at

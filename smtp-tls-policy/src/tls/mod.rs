@@ -423,7 +423,7 @@ impl Key {
         Self {
             plan: plan.clone(),
             identity: identity.map(|(id, loaded)| (id.clone(), loaded.turn)),
-            trust: trust.load().generation(),
+            trust: trust.generation(),
             hello,
         }
     }

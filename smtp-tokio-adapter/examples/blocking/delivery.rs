@@ -38,7 +38,7 @@ impl Mail {
         let hosts = records.iter().map(MxRecord::as_pair);
         let (mut config, mut found) = (RouteConfig::default(), None);
         config.port = address.port();
-        let mut route = Route::new(&Targets::mx(&domain.to_string(), hosts), 1, &config);
+        let mut route = Route::new(&Targets::mx(&domain.to_string(), hosts), 1, &config, 0);
         loop {
             match route.next() {
                 Next::Done { statuses, .. } => return Ok(statuses[0]),

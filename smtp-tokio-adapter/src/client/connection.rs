@@ -254,12 +254,13 @@ impl<S: Io> Connection<S> {
         settled: &mut (dyn FnMut(usize, &Delivery) + Send),
     ) -> Result<(), Failure> {
         let envelope = self.planned(envelope)?;
-        let is_seven_bit = envelope.body == BodyType::SevenBit;
+        let (size, is_seven_bit) = (envelope.size, envelope.body == BodyType::SevenBit);
         let client = self.link.driver.machine_mut();
         client.start_transaction(envelope, now())?;
         let (mut ended, mut asked) = (false, false);
         let finished = loop {
-            let driven = drive(&mut self.link, Body::of(is_seven_bit, body), &mut |event| {
+            let body = Body::of(size, is_seven_bit, body);
+            let driven = drive(&mut self.link, body, &mut |event| {
                 match event {
                     ClientEvent::Recipient { index, reply } => {
                         // Not settled yet: if a later reply shows that the replies are out of step,

@@ -18,6 +18,8 @@ use crate::wire::{Io, Link, Stream};
 /// Octets of output that are gathered before a write: a body's end and the final dot go out
 /// together.
 const WRITE: usize = 64 * 1024;
+/// Fewest octets of room for a piece of the body, whatever size its envelope states.
+const LEAST_ROOM: usize = 512;
 
 /// Closes with QUIT, where the machine has one to say, without waiting for its reply.
 pub(super) async fn hang_up<S: Io>(link: &mut Link<Client, S>) {
@@ -44,23 +46,38 @@ pub(super) struct Body<'a> {
     source: Option<&'a mut (dyn AsyncRead + Unpin + Send)>,
     /// The envelope says that the body is ASCII (RFC 6152).
     is_seven_bit: bool,
+    /// Octets of room for the next piece. Memory for more than there is costs more than to fill it.
+    room: usize,
 }
 
 impl<'a> Body<'a> {
     /// No message is sent.
     pub(super) const fn none() -> Self {
-        Self { source: None, is_seven_bit: false }
+        Self { source: None, is_seven_bit: false, room: LEAST_ROOM }
     }
 
-    pub(super) fn of(is_seven_bit: bool, source: &'a mut (dyn AsyncRead + Unpin + Send)) -> Self {
-        Self { source: Some(source), is_seven_bit }
+    /// The body of a message for which the envelope states this size.
+    pub(super) fn of(
+        size: Option<u64>,
+        is_seven_bit: bool,
+        source: &'a mut (dyn AsyncRead + Unpin + Send),
+    ) -> Self {
+        // One more than its size: then the end is seen without further room.
+        let size = size.and_then(|size| usize::try_from(size).ok());
+        let room = size.map_or(WRITE, |size| size.saturating_add(1).clamp(LEAST_ROOM, WRITE));
+        Self { source: Some(source), is_seven_bit, room }
     }
 
+    /// Reads the next piece.
     async fn read(&mut self, piece: &mut BytesMut) -> io::Result<usize> {
-        match &mut self.source {
-            Some(source) => source.read_buf(piece).await,
-            None => Ok(0),
+        let Some(source) = &mut self.source else { return Ok(0) };
+        piece.clear();
+        piece.reserve(self.room);
+        let read = source.read_buf(piece).await?;
+        if read >= self.room {
+            self.room = WRITE;
         }
+        Ok(read)
     }
 }
 
@@ -108,8 +125,6 @@ impl<S: Io> Caller<Client, S> for Sending<'_> {
         // A chunk may have to wait for the reply to the one before it.
         while link.driver.output().unsent().len() < WRITE && link.driver.machine().wants_body() {
             let Self { body, piece, .. } = self;
-            piece.clear();
-            piece.reserve(WRITE);
             let deadline = link.driver.machine().deadline();
             let is_queued = !link.driver.output().unsent().is_empty();
             let read = tokio::select! {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use smtp_proto::client::Envelope;
 use smtp_proto::fallback::Fallback;
@@ -16,9 +17,10 @@ use crate::client::outcome::{Decision, Failure, LOCAL, Spoken};
 use crate::client::target::Target;
 use crate::convert;
 use crate::lookups::Lookups;
+use crate::sender::Sender;
 use crate::sender::dial::{Dialled, Dialling, Parcel};
 use crate::sender::job::Job;
-use crate::sender::known::Ready;
+use crate::sender::known::{Course, Ready};
 use crate::sender::message::Message;
 use crate::sender::pool::KeptFor;
 use crate::sender::report::{DialAttempt, Journal, RecipientOutcome, Walked};
@@ -52,28 +54,40 @@ pub(super) fn sendable<'a>(
 
 /// Walks a route until each recipient has its final status, and writes each into the journal.
 pub(super) async fn walk<L: Lookups, M: Message>(
-    outbound: &Outbound,
-    kept: KeptFor<'_>,
-    route: Route,
     job: &Job<'_, L, M>,
+    course: &Course,
     parcel: &Parcel<'_, '_, M>,
 ) -> Walked {
-    let mut walk = Walk::begin(outbound, kept, route, parcel);
+    let mut walk = Walk::begin(job.sender, course, parcel);
     loop {
-        let host = match walk.route.next() {
+        let known = match walk.route.next() {
             Next::Done { .. } => return walk.finish(),
-            Next::Prepare { host } => host.clone(),
+            Next::Prepare { host } => job.known(host).ok_or_else(|| host.clone()),
             // `dial_host` dials until the route asks for another host.
             Next::Dial { .. } => {
                 walk.route.ended(Ending::Local(LOCAL));
                 continue;
             }
         };
-        match job.ready(&host).await {
-            Ok(Some(ready)) => walk.dial_host(&host, &ready).await,
-            Ok(None) => walk.pass_over_unnamed(&host),
-            Err(why) => walk.pass_over(&host, why),
-        }
+        let looked_up;
+        let ready = match known {
+            Ok(known) => known,
+            Err(host) => match job.ready(&host).await {
+                Ok(Some(ready)) => {
+                    looked_up = ready;
+                    &looked_up
+                }
+                Ok(None) => {
+                    walk.pass_over_unnamed(&host);
+                    continue;
+                }
+                Err(why) => {
+                    walk.pass_over(&host, why);
+                    continue;
+                }
+            },
+        };
+        walk.dial_host(ready).await;
     }
 }
 
@@ -88,15 +102,13 @@ struct Walk<'a, 'j, M> {
 
 impl<'a, 'j, M: Message> Walk<'a, 'j, M> {
     /// No host was asked yet.
-    fn begin(
-        outbound: &'a Outbound,
-        kept: KeptFor<'a>,
-        route: Route,
-        parcel: &'a Parcel<'a, 'j, M>,
-    ) -> Self {
+    fn begin<L>(sender: &'a Sender<L>, course: &'a Course, parcel: &'a Parcel<'a, 'j, M>) -> Self {
+        let seed = sender.deliveries.fetch_add(1, Ordering::Relaxed);
+        let route = Route::new(&course.targets, parcel.indices.len(), &course.config, seed);
         // Most messages need one connection.
         let walked = Walked { attempts: Vec::with_capacity(1), skipped: Vec::new() };
-        Self { outbound, kept, parcel, route, walked }
+        let kept = KeptFor { pool: &sender.pool, next_hop: &course.next_hop };
+        Self { outbound: &sender.outbound, kept, parcel, route, walked }
     }
 
     /// Writes the final status of each recipient into the journal.
@@ -143,7 +155,7 @@ impl<'a, 'j, M: Message> Walk<'a, 'j, M> {
     }
 
     /// Dials the addresses of one host, until the route asks for something else.
-    async fn dial_host(&mut self, host: &HostName, ready: &Ready) {
+    async fn dial_host(&mut self, ready: &Ready) {
         let addresses = &ready.addresses;
         match ready.may_retry_in_clear() {
             true => self.route.prepared_opportunistic(addresses, &ready.without_tls),
@@ -158,11 +170,10 @@ impl<'a, 'j, M: Message> Walk<'a, 'j, M> {
             let before = at_host.before(address, manner);
             let mut dialled = {
                 // Pinned where it is made: it is large, and would be copied to be awaited.
-                let dial =
-                    pin!(self.dial(host, ready, &target, (address, manner), remaining, before));
+                let dial = pin!(self.dial(ready, &target, (address, manner), remaining, before));
                 dial.await
             };
-            self.note_unreached(host, &target, &mut dialled);
+            self.note_unreached(ready, &target, &mut dialled);
             at_host.report_once(&mut dialled.attempt);
             for &(index, status) in &dialled.statuses {
                 self.route.status(index, status);
@@ -179,7 +190,6 @@ impl<'a, 'j, M: Message> Walk<'a, 'j, M> {
     /// Makes one connection, or takes one from the pool, and sends the message over it.
     async fn dial(
         &self,
-        host: &HostName,
         ready: &Ready,
         target: &Arc<Target>,
         (address, manner): (SocketAddr, Manner),
@@ -189,12 +199,11 @@ impl<'a, 'j, M: Message> Walk<'a, 'j, M> {
         // An address at which TLS is remembered to be broken must not win for being nearer.
         let rivals = self.route.rivals();
         let others: Vec<SocketAddr> =
-            rivals.filter(|it| ready.at(it.ip(), manner) == *target).collect();
+            rivals.filter(|it| *ready.at(it.ip(), manner) == *target).collect();
         let dialling = Dialling {
             outbound: self.outbound,
             kept: self.kept,
             target,
-            host,
             address,
             others: &others,
             route: &self.route,
@@ -202,18 +211,18 @@ impl<'a, 'j, M: Message> Walk<'a, 'j, M> {
             before,
             ready,
         };
-        let span = tracing::info_span!("smtp_deliver", host = %host, address = %address);
+        let span = tracing::info_span!("smtp_deliver", host = %ready.host, address = %address);
         tracing::Instrument::instrument(dialling.run(remaining), span).await
     }
 
     /// The addresses that were dialled before this one, each with an attempt of its own.
-    fn note_unreached(&mut self, host: &HostName, target: &Target, dialled: &mut Dialled) {
+    fn note_unreached(&mut self, ready: &Ready, target: &Target, dialled: &mut Dialled) {
         let unreached: Vec<SocketAddr> = dialled.unreached.iter().map(|it| it.0).collect();
         self.route.raced(&unreached, dialled.attempt.address);
         for (address, failure) in std::mem::take(&mut dialled.unreached) {
             let undecided = Decision::undecided(&target.plan, target.is_clear());
             self.walked.attempts.push(DialAttempt {
-                host: host.clone(),
+                host: ready.host.clone(),
                 address,
                 manner: target.manner,
                 is_reused: false,

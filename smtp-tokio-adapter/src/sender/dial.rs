@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use smallvec::SmallVec;
 use smtp_proto::client::Envelope;
 use smtp_proto::fallback::Fallback;
 use smtp_proto::route::{Ending, RecipientStatus, Route};
-use smtp_proto::wire::host::HostName;
 use smtp_tls_policy::tlsrpt::ReportedSession;
 use tokio::net::TcpStream;
 
@@ -22,8 +22,12 @@ use crate::sender::known::Ready;
 #[cfg(feature = "crl-fetch")]
 use crate::sender::list_wait::ListWait;
 use crate::sender::message::{Message, opened};
+use crate::sender::part;
 use crate::sender::pool::{Kept, KeptFor, Slot, Terms};
 use crate::sender::report::{DialAttempt, Journal, RecipientOutcome};
+
+/// The status of each recipient that has one. Most messages have one recipient.
+pub(super) type Statuses = SmallVec<[(usize, RecipientStatus); 1]>;
 
 /// What became of a connection.
 pub(super) struct Dialled {
@@ -31,7 +35,7 @@ pub(super) struct Dialled {
     /// that was asked for.
     pub(super) attempt: DialAttempt,
     /// The status of each recipient that has one, by its index in the parcel.
-    pub(super) statuses: Vec<(usize, RecipientStatus)>,
+    pub(super) statuses: Statuses,
     /// Recipients that the server takes only on another connection.
     pub(super) left: Vec<usize>,
     /// The addresses that were dialled before, and could not be reached.
@@ -55,7 +59,7 @@ struct Transacted {
     ending: Ending,
     failure: Option<Arc<Failure>>,
     /// As in [`Dialled`].
-    statuses: Vec<(usize, RecipientStatus)>,
+    statuses: Statuses,
     left: Vec<usize>,
 }
 
@@ -74,7 +78,6 @@ pub(super) struct Dialling<'a, 'j, M> {
     pub(super) outbound: &'a Outbound,
     pub(super) kept: KeptFor<'a>,
     pub(super) target: &'a Arc<Target>,
-    pub(super) host: &'a HostName,
     pub(super) address: SocketAddr,
     /// Further addresses of the host, dialled in the same way if `address` does not answer.
     pub(super) others: &'a [SocketAddr],
@@ -83,7 +86,6 @@ pub(super) struct Dialling<'a, 'j, M> {
     pub(super) parcel: &'a Parcel<'a, 'j, M>,
     /// The decision that led to this connection in clear text.
     pub(super) before: Option<Arc<Decision>>,
-    /// The host.
     pub(super) ready: &'a Ready,
 }
 
@@ -130,7 +132,7 @@ impl<M: Message> Dialling<'_, '_, M> {
     fn terms(&self) -> Terms {
         let identity = self.target.identity.as_ref();
         Terms {
-            trust: self.outbound.trust.load().generation(),
+            trust: self.outbound.trust.generation(),
             identity: identity.and_then(|id| self.outbound.tls.current_identity(id)),
         }
     }
@@ -284,7 +286,7 @@ impl<M: Message> Dialling<'_, '_, M> {
     ) -> Dialled {
         let Transacted { ending, failure, statuses, left, .. } = transacted;
         let attempt = DialAttempt {
-            host: self.host.clone(),
+            host: self.ready.host.clone(),
             address,
             manner: self.target.manner,
             is_reused,
@@ -301,7 +303,7 @@ impl<M: Message> Dialling<'_, '_, M> {
     /// The connection's part of each outcome.
     fn asked(&self, decision: &Arc<Decision>, address: SocketAddr) -> RecipientOutcome {
         RecipientOutcome {
-            host: Some(self.host.clone()),
+            host: Some(self.ready.host.clone()),
             address: Some(address),
             decision: Some(Arc::clone(decision)),
             ..RecipientOutcome::undialled(RecipientStatus::Deferred(LOCAL))
@@ -333,10 +335,10 @@ impl<M: Message> Dialling<'_, '_, M> {
         remaining: &[usize],
     ) -> Transacted {
         let (before, address) = (kept.messages, kept.address);
-        let (mut open, mut statuses) = (Cow::Borrowed(remaining), Vec::new());
+        let (mut open, mut statuses) = (Cow::Borrowed(remaining), Statuses::new());
         loop {
-            let asked = self.asked(decision, address);
-            let delivery = self.transaction(&mut kept.connection, &open, &asked).await;
+            let asked = || self.asked(decision, address);
+            let delivery = self.transaction(&mut kept.connection, &open, asked).await;
             let is_first = kept.messages == before;
             kept.messages += 1;
             let ending = delivery.end.as_ref().map_or_else(Failure::ending, |_| Ending::Finished);
@@ -350,7 +352,7 @@ impl<M: Message> Dialling<'_, '_, M> {
                 statuses.extend(status.map(|status| (index, status)));
                 if !status.is_some_and(is_final) {
                     let reply = delivery.reply(at).cloned();
-                    self.note(index, RecipientOutcome { reply, ..asked.clone() });
+                    self.note(index, RecipientOutcome { reply, ..asked() });
                 }
             }
             let left = open.iter().enumerate().filter(|(at, _)| self.is_left(&delivery, *at));
@@ -386,30 +388,20 @@ impl<M: Message> Dialling<'_, '_, M> {
             && (delivery.is_left(at) || delivery.is_one_too_many(at) && taken)
     }
 
-    /// The envelope with the recipients of one transaction.
-    fn part(&self, open: &[usize]) -> Arc<Envelope> {
-        let envelope = self.parcel.envelope;
-        if open.len() == envelope.recipients.len() {
-            return Arc::clone(envelope);
-        }
-        let recipients = open.iter().map(|&index| envelope.recipients[index].clone());
-        Arc::new(envelope.with_recipients(recipients.collect()))
-    }
-
     /// Runs one transaction. What is final for a recipient is told at once, while the connection
     /// goes on.
     async fn transaction(
         &self,
         connection: &mut Connection<TcpStream>,
         open: &[usize],
-        asked: &RecipientOutcome,
+        asked: impl Fn() -> RecipientOutcome + Sync,
     ) -> Delivery {
-        let part = self.part(open);
-        let Parcel { indices, message, journal, .. } = *self.parcel;
+        let Parcel { envelope, indices, message, journal } = *self.parcel;
+        let part = part(envelope, open).into_owned();
         let mut settled = |at: usize, delivery: &Delivery| {
             if let Some(status) = delivery.status(at).filter(|&status| is_final(status)) {
                 let reply = delivery.reply(at).cloned();
-                let outcome = RecipientOutcome { status, reply, ..asked.clone() };
+                let outcome = RecipientOutcome { status, reply, ..asked() };
                 journal.settle(indices[open[at]], outcome);
             }
         };

@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
 
+use smallvec::{SmallVec, smallvec};
 use smtp_proto::client::{Envelope, Recipient};
 use smtp_tls_policy::Host;
 use smtp_tls_policy::rules::{OutboundConnector, OutboundConnectors};
@@ -18,8 +19,11 @@ pub(super) struct Group<'a> {
     /// Their domain; that of the first one where a smart host serves several.
     pub(super) domain: Host,
     /// Their indices in the envelope.
-    pub(super) indices: Vec<usize>,
+    pub(super) indices: SmallVec<[usize; 2]>,
 }
+
+/// Most messages have one.
+pub(super) type Groups<'a> = SmallVec<[Group<'a>; 1]>;
 
 /// The domain of a recipient; none for `<Postmaster>` and for what is no name of the DNS.
 pub(super) fn domain_of(recipient: &Recipient) -> Option<Host> {
@@ -49,8 +53,8 @@ pub(super) fn groups<'a>(
     envelope: &Envelope,
     indices: impl Iterator<Item = usize>,
     connectors: &'a OutboundConnectors,
-) -> (Vec<Group<'a>>, Vec<usize>) {
-    let (mut groups, mut strangers): (Vec<Group<'a>>, _) = (Vec::with_capacity(1), Vec::new());
+) -> (Groups<'a>, Vec<usize>) {
+    let (mut groups, mut strangers) = (Groups::new(), Vec::new());
     // All groups but the last one, which most messages have alone.
     let mut earlier: HashMap<Common<'a>, usize> = HashMap::new();
     for index in indices {
@@ -63,7 +67,7 @@ pub(super) fn groups<'a>(
             last.indices.push(index);
             continue;
         }
-        let new = Group { connector, domain, indices: vec![index] };
+        let new = Group { connector, domain, indices: smallvec![index] };
         if let Some(last) = groups.last() {
             earlier.insert(last.common(), groups.len() - 1);
             if let Some(&at) = earlier.get(&new.common()) {

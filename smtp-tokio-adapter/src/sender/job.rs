@@ -1,5 +1,6 @@
 //! Looks up what one delivery needs to know.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use smtp_proto::route::{Ending, Targets};
@@ -27,7 +28,7 @@ type Domainwide<'a> = Result<DomainFacts<'a>, NotDialled>;
 
 /// One delivery to a domain, and what is known of it.
 pub(super) struct Job<'a, L, M> {
-    sender: &'a Sender<L>,
+    pub(super) sender: &'a Sender<L>,
     mail: &'a Mail<'a, M>,
     /// The rules under which what is known may serve other deliveries.
     rules: Option<Rules<'a>>,
@@ -37,7 +38,7 @@ pub(super) struct Job<'a, L, M> {
     domain: OnceLock<Box<Domainwide<'a>>>,
     since: Instant,
     /// The hosts that were prepared for this delivery.
-    ready: Mutex<Vec<(HostName, Arc<Ready>)>>,
+    ready: Mutex<Vec<Arc<Ready>>>,
 }
 
 impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
@@ -54,26 +55,26 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
     }
 
     /// Where the mail goes.
-    pub(super) async fn course(&self) -> Arc<Course> {
+    pub(super) async fn course(&self) -> Cow<'_, Arc<Course>> {
         match &self.known {
-            Some(known) => Arc::clone(&known.course),
+            Some(known) => Cow::Borrowed(&known.course),
             // Boxed, as all that a delivery to a known domain does without: few deliveries need its
             // memory, and for a short time.
-            None => Arc::new(Box::pin(self.looked_up()).await),
+            None => Cow::Owned(Arc::new(Box::pin(self.looked_up()).await)),
         }
     }
 
     /// Where the mail goes, looked up for this delivery.
     async fn looked_up(&self) -> Course {
+        let mut config = self.sender.route.clone();
         let domain = match self.domain().await {
             Ok(domain) => domain,
             // A refusal of the whole domain is told when its first host is prepared.
             Err(_) => {
                 return Course {
                     targets: Targets::host(&self.mail.domain.to_string()),
-                    port: self.sender.route.port,
+                    config,
                     next_hop: self.mail.domain.clone(),
-                    clear_text_at_once: false,
                 };
             }
         };
@@ -85,12 +86,10 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
                 Targets::mx(&next_hop.to_string(), records.iter().map(MxRecord::as_pair))
             }
         };
-        Course {
-            targets,
-            port: domain.port(),
-            next_hop: next_hop.clone(),
-            clear_text_at_once: domain.dial().clear_text_at_once,
-        }
+        config.port = domain.port();
+        // Else clear text waits until each address of a host was tried for TLS.
+        config.tls_at_each_address &= !domain.dial().clear_text_at_once;
+        Course { targets, config, next_hop: next_hop.clone() }
     }
 
     /// Keeps what was found out for the next deliveries, if the route went well by it.
@@ -135,15 +134,17 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
         inquiry.finish()
     }
 
-    /// What is known of a host of the route, looked up unless an earlier delivery has done so; or
-    /// why it is not dialled. None if the newest answer of the DNS no longer names the host.
+    /// What an earlier delivery has found out about a host of the route.
+    pub(super) fn known(&self, host: &HostName) -> Option<&Ready> {
+        self.known.as_ref()?.host(host)
+    }
+
+    /// Looks up a host of the route; or says why it is not dialled. None if the newest answer of
+    /// the DNS no longer names the host.
     pub(super) async fn ready(&self, host: &HostName) -> Result<Option<Arc<Ready>>, NotDialled> {
-        if let Some(ready) = self.known.as_ref().and_then(|known| known.host(host)) {
-            return Ok(Some(Arc::clone(ready)));
-        }
         let Some(ready) = Box::pin(self.prepare(host)).await? else { return Ok(None) };
         let ready = Arc::new(ready);
-        lock(&self.ready).push((host.clone(), Arc::clone(&ready)));
+        lock(&self.ready).push(Arc::clone(&ready));
         Ok(Some(ready))
     }
 
@@ -209,7 +210,7 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
             target.credentials = self.mail.credentials.cloned();
         }
         let peers = self.sender.broken_peers(&target, &addresses, domain.port()).await;
-        Ok(Some(Ready::new(target, addresses, peers, reporting)))
+        Ok(Some(Ready::new(name.clone(), target, addresses, peers, reporting)))
     }
 }
 

@@ -1,12 +1,12 @@
 //! What the look-ups said of a domain, kept for its next messages.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use smtp_proto::route::Manner;
-use smtp_proto::route::Targets;
+use smtp_proto::route::{Manner, RouteConfig, Targets};
 use smtp_proto::wire::host::HostName;
 use smtp_tls_policy::Host;
 use smtp_tls_policy::plan::{Attempt, MessageTls, Plan};
@@ -22,12 +22,10 @@ use crate::sender::pool::{KeptFor, PoolLimits};
 /// Where the mail of a domain goes.
 pub(super) struct Course {
     pub(super) targets: Targets,
-    /// The port of the hosts.
-    pub(super) port: u16,
+    /// How its routes are walked.
+    pub(super) config: RouteConfig,
     /// The domain or smart host whose connections are kept apart from those of others.
     pub(super) next_hop: Host,
-    /// Clear text does not wait until each address of a host was tried for TLS.
-    pub(super) clear_text_at_once: bool,
 }
 
 impl Course {
@@ -39,6 +37,7 @@ impl Course {
 
 /// A host that may be dialled, for messages to one next hop.
 pub(super) struct Ready {
+    pub(super) host: HostName,
     /// Its addresses in the order in which to try them.
     pub(super) addresses: Vec<IpAddr>,
     /// Addresses at which TLS is not expected. They are dialled after the others, if clear text may
@@ -58,6 +57,7 @@ pub(super) struct Ready {
 impl Ready {
     /// A host with what is remembered of its addresses.
     pub(super) fn new(
+        host: HostName,
         target: Target,
         addresses: Vec<IpAddr>,
         peers: Peers,
@@ -72,7 +72,7 @@ impl Ready {
             without_tls.extend_from_slice(addresses);
         }
         let (usual, key) = (Arc::new(target), OnceLock::new());
-        Self { addresses, without_tls, reporting, plain_hello, broken, usual, key }
+        Self { host, addresses, without_tls, reporting, plain_hello, broken, usual, key }
     }
 
     pub(super) fn may_retry_in_clear(&self) -> bool {
@@ -80,7 +80,7 @@ impl Ready {
     }
 
     /// What a connection to one address is opened for.
-    pub(super) fn at(&self, address: IpAddr, manner: Manner) -> Arc<Target> {
+    pub(super) fn at(&self, address: IpAddr, manner: Manner) -> Cow<'_, Arc<Target>> {
         let manner = match manner {
             Manner::AsPlanned if self.plain_hello.contains(&address) => Manner::PlainHello,
             manner => manner,
@@ -90,14 +90,14 @@ impl Ready {
             self.usual.credentials.is_none() && addresses.contains(&address)
         });
         if manner == self.usual.manner && broken.is_none() {
-            return Arc::clone(&self.usual);
+            return Cow::Borrowed(&self.usual);
         }
         let mut target = (*self.usual).clone();
         target.manner = manner;
         if let Some((_, plan)) = broken {
             target.plan = plan.clone();
         }
-        Arc::new(target)
+        Cow::Owned(Arc::new(target))
     }
 
     /// The key of a message for a connection to this target, which is one of this host.
@@ -115,20 +115,16 @@ pub(super) struct Known {
     since: Instant,
     pub(super) course: Arc<Course>,
     /// The hosts whose turn came.
-    hosts: Vec<(HostName, Arc<Ready>)>,
+    hosts: Vec<Arc<Ready>>,
 }
 
 impl Known {
-    pub(super) fn new(
-        since: Instant,
-        course: Arc<Course>,
-        hosts: Vec<(HostName, Arc<Ready>)>,
-    ) -> Self {
+    pub(super) fn new(since: Instant, course: Arc<Course>, hosts: Vec<Arc<Ready>>) -> Self {
         Self { since, course, hosts }
     }
 
-    pub(super) fn host(&self, name: &HostName) -> Option<&Arc<Ready>> {
-        self.hosts.iter().find(|(known, _)| known == name).map(|(_, ready)| ready)
+    pub(super) fn host(&self, name: &HostName) -> Option<&Ready> {
+        self.hosts.iter().map(|known| &**known).find(|known| known.host == *name)
     }
 }
 

@@ -78,11 +78,11 @@ pub use self::report::{DialAttempt, RecipientOutcome, Report};
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use smtp_proto::client::Envelope;
-use smtp_proto::route::{NO_SUCH_DOMAIN, RecipientStatus, Route, RouteConfig};
+use smtp_proto::route::{NO_SUCH_DOMAIN, RecipientStatus, RouteConfig};
 use smtp_proto::sasl::client::Credentials;
 use smtp_proto::wire::params::BodyType;
 use smtp_tls_policy::Host;
@@ -103,7 +103,7 @@ use self::groups::{Group, all, groups};
 use self::job::Job;
 use self::known::Memory;
 use self::mta_sts::Policies;
-use self::pool::{KeptFor, Pool};
+use self::pool::Pool;
 use self::report::{Journal, Walked};
 use self::stored::Shared;
 
@@ -230,10 +230,9 @@ impl<L: Lookups> Sender<L> {
         })
     }
 
-    /// Changes how routes are walked. The seed is changed from one delivery to the next, and a
-    /// smart host has a port of its own. The name in EHLO is one of the
-    /// [`own_names`](RouteConfig::own_names) from the beginning: add each other name by which MX
-    /// records call this host, so that it does not deliver to itself.
+    /// Changes how routes are walked. A smart host has a port of its own. The name in EHLO is one
+    /// of the [`own_names`](RouteConfig::own_names) from the beginning: add each other name by
+    /// which MX records call this host, so that it does not deliver to itself.
     #[must_use]
     pub fn with_route(self, change: impl FnOnce(&mut RouteConfig)) -> Self {
         self.with(|sender| change(&mut sender.route))
@@ -458,12 +457,13 @@ impl<L: Lookups> Sender<L> {
     ) -> Walked {
         let is_later = group.indices.iter().all(|index| clear_now.contains(index));
         let part = part(whole.envelope, &group.indices);
-        let mut connector = Cow::Borrowed(group.connector);
-        if is_later {
-            connector.to_mut().yields = connector.yields.on_later_run();
-        }
+        let on_later_run = is_later.then(|| {
+            let mut connector = group.connector.clone();
+            connector.yields = connector.yields.on_later_run();
+            Box::new(connector)
+        });
         let mail = Mail {
-            policy: Policy::Connector(&connector),
+            policy: Policy::Connector(on_later_run.as_deref().unwrap_or(group.connector)),
             demands: &[],
             domain: &group.domain,
             envelope: &part,
@@ -486,14 +486,8 @@ impl<L: Lookups> Sender<L> {
     ) -> Walked {
         let job = Job::new(self, mail, connector);
         let course = job.course().await;
-        let turn = self.deliveries.fetch_add(1, Ordering::Relaxed);
-        let mut config = self.route.clone();
-        (config.seed, config.port) = (self.route.seed.wrapping_add(turn), course.port);
-        config.tls_at_each_address &= !course.clear_text_at_once;
-        let route = Route::new(&course.targets, indices.len(), &config);
         let parcel = Parcel { envelope, indices, message: mail.message, journal };
-        let kept = KeptFor { pool: &self.pool, next_hop: &course.next_hop };
-        let walked = walk(&self.outbound, kept, route, &job, &parcel).await;
+        let walked = walk(&job, &course, &parcel).await;
         job.learn(&course, &walked);
         self.remember(&walked.attempts).await;
         walked
@@ -562,12 +556,12 @@ struct Whole<'a, 'j, M> {
 }
 
 /// The envelope for these of its recipients, in order.
-fn part(envelope: &Arc<Envelope>, indices: &[usize]) -> Arc<Envelope> {
+fn part<'a>(envelope: &'a Arc<Envelope>, indices: &[usize]) -> Cow<'a, Arc<Envelope>> {
     if indices.len() == envelope.recipients.len() {
-        return Arc::clone(envelope);
+        return Cow::Borrowed(envelope);
     }
     let recipients = indices.iter().map(|&index| envelope.recipients[index].clone());
-    Arc::new(envelope.with_recipients(recipients.collect()))
+    Cow::Owned(Arc::new(envelope.with_recipients(recipients.collect())))
 }
 
 /// The outcome of recipients whose message cannot be read, or must not be sent.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use smallvec::{SmallVec, smallvec};
 use smtp_proto::route::{Ending, Manner, RecipientStatus};
 use smtp_proto::wire::host::HostName;
 use smtp_proto::wire::reply::Reply;
@@ -156,7 +157,7 @@ pub(super) struct Journal<'a>(Mutex<Entries<'a>>);
 struct Entries<'a> {
     /// Final, or what the last host that was asked said of the recipient.
     outcomes: Vec<RecipientOutcome>,
-    is_final: Vec<bool>,
+    is_final: SmallVec<[bool; 16]>,
     tell: &'a mut (dyn FnMut(usize, &RecipientOutcome) + Send),
 }
 
@@ -182,7 +183,7 @@ impl<'a> Journal<'a> {
         tell: &'a mut (dyn FnMut(usize, &RecipientOutcome) + Send),
     ) -> Self {
         let none = RecipientOutcome::undialled(RecipientStatus::Deferred(LOCAL));
-        let (outcomes, is_final) = (vec![none; recipients], vec![false; recipients]);
+        let (outcomes, is_final) = (vec![none; recipients], smallvec![false; recipients]);
         Self(Mutex::new(Entries { outcomes, is_final, tell }))
     }
 

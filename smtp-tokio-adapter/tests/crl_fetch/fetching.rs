@@ -102,7 +102,7 @@ async fn hostile_answers_have_typed_errors_and_change_nothing() {
             "crl-fetch-signature",
         ),
     ];
-    let before = world.trust.load().generation();
+    let before = world.trust.generation();
     for (name, answer, is, code) in cases {
         world.web.answer("/1.crl", answer);
         // Each with a fetcher that has not failed yet.
@@ -112,7 +112,7 @@ async fn hostile_answers_have_typed_errors_and_change_nothing() {
         let [fetched] = &fetched[..] else { panic!("{name}: {fetched:?}") };
         assert!(fetched.outcome.as_ref().is_err_and(is), "{name}: {fetched:?}");
         assert_eq!(fetched.outcome.as_ref().unwrap_err().code(), code, "{name}");
-        assert_eq!(world.trust.load().generation(), before, "{name}");
+        assert_eq!(world.trust.generation(), before, "{name}");
     }
     assert_eq!(world.judge(), Reason::RevocationUnknown);
     world.web.answer("/1.crl", Answer::List(good));
