@@ -105,6 +105,27 @@ pub enum CertificateFileError {
     NoSystemRoots,
 }
 
+impl CertificateFileError {
+    /// The file that has to be changed, if it is one.
+    #[cfg(all(unix, feature = "settings"))]
+    pub(crate) fn path(&self) -> Option<&PathBuf> {
+        match self {
+            Self::Read { path, .. }
+            | Self::TooLarge { path, .. }
+            | Self::Pem { path, .. }
+            | Self::NoCertificate { path }
+            | Self::NoKey { path }
+            | Self::Root { path, .. }
+            | Self::List { path, .. } => Some(path),
+            Self::Mismatch { key, .. } => Some(key),
+            Self::Unusable { certificates, .. } => Some(certificates),
+            Self::None(_) => None,
+            #[cfg(feature = "native-certs")]
+            Self::SystemStore(_) | Self::NoSystemRoots => None,
+        }
+    }
+}
+
 /// Trusts the root certificates of a PEM file in the set of this name. Blocks on the disk.
 ///
 /// # Errors

@@ -1,25 +1,23 @@
 //! Certificates chosen by the client's hello, and replaced while connections come and go.
 
+#[path = "common/certificates.rs"]
+mod certificates;
 mod common;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use certificates::{client, ecdsa, leaf, rsa, shown, verifying};
 use common::log::Log;
 use common::{HOST, Pki, changed, connector, provider, send, smtp, start};
 use rcgen::KeyPair;
-use rustls::RootCertStore;
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
-use rustls::pki_types::{CertificateDer, ServerName};
 use smtp_tls_policy::pki::CommonNames;
 use smtp_tls_policy::rules::{IdentityId, Posture};
 use smtp_tls_policy::tls::{ClientCertificates, ClientTls, server_config, with_key_log_file};
 use smtp_tokio_adapter::{
     CertificateFileError, IdentityFiles, Inbound, Outbound, ServerCertificates,
 };
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 
 /// A folder of this test binary.
 fn folder(name: &str) -> PathBuf {
@@ -30,26 +28,7 @@ fn folder(name: &str) -> PathBuf {
 
 /// Writes a certificate for these names and its key into files of this name.
 fn write(pki: &Pki, folder: &str, file: &str, names: &[&str], key: &KeyPair) -> IdentityFiles {
-    let folder = self::folder(folder);
-    let files =
-        IdentityFiles::new(folder.join(format!("{file}.pem")), folder.join(format!("{file}.key")));
-    std::fs::write(&files.certificates, certificate_pem(pki, names, key)).unwrap();
-    std::fs::write(&files.key, key.serialize_pem()).unwrap();
-    files
-}
-
-fn certificate_pem(pki: &Pki, names: &[&str], key: &KeyPair) -> String {
-    let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
-    let params = rcgen::CertificateParams::new(names).unwrap();
-    params.signed_by(key, pki.issuer()).unwrap().pem()
-}
-
-fn ecdsa() -> KeyPair {
-    KeyPair::generate().unwrap()
-}
-
-fn rsa() -> KeyPair {
-    KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap()
+    certificates::write(pki, &self::folder(folder), file, names, key)
 }
 
 /// A listener with TLS from the first octet.
@@ -61,33 +40,6 @@ async fn listen(certificates: &ServerCertificates) -> common::Running {
         it.implicit = true;
     }))
     .await
-}
-
-/// A client that verifies by this root, and resumes no session.
-fn client(pki: &Pki, provider: Arc<CryptoProvider>) -> TlsConnector {
-    let mut roots = RootCertStore::empty();
-    roots.add(pki.root().clone()).unwrap();
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap();
-    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-    config.resumption = rustls::client::Resumption::disabled();
-    TlsConnector::from(Arc::new(config))
-}
-
-/// The certificate that a server shows.
-async fn shown(
-    client: &TlsConnector,
-    address: std::net::SocketAddr,
-    name: &str,
-) -> std::io::Result<CertificateDer<'static>> {
-    let stream = TcpStream::connect(address).await?;
-    let stream = client.connect(ServerName::try_from(name.to_owned()).unwrap(), stream).await?;
-    Ok(stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned())
-}
-
-fn leaf(files: &IdentityFiles) -> CertificateDer<'static> {
-    files.load(&provider()).unwrap().cert[0].clone()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -157,23 +109,6 @@ async fn certificate_is_chosen_by_server_name_with_a_default() {
         assert!(error.contains("not valid for name"), "{name}: {error}");
         assert!(error.contains("other.example"), "the default is shown: {error}");
     }
-}
-
-/// A provider that verifies only these kinds of signatures.
-fn verifying(rsa: bool) -> Arc<CryptoProvider> {
-    let mut provider = CryptoProvider::clone(&provider());
-    let algorithms = provider.signature_verification_algorithms;
-    let kept: Vec<_> = algorithms
-        .mapping
-        .iter()
-        .filter(|(scheme, _)| format!("{scheme:?}").starts_with("RSA") == rsa)
-        .copied()
-        .collect();
-    let mapping = Box::leak(kept.into_boxed_slice());
-    // The chain is signed by an ECDSA root all the same.
-    provider.signature_verification_algorithms =
-        WebPkiSupportedAlgorithms { all: algorithms.all, mapping };
-    Arc::new(provider)
 }
 
 #[tokio::test]

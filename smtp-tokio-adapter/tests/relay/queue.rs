@@ -163,7 +163,8 @@ fn inbound_connector_that_requires_tls_refuses_its_sender_domain_in_clear_text_a
                    [[inbound]]\nname = \"partner\"\nnamespaces = [\"partner.example\"]\n\
                    require-tls = true\n";
     let connectors = to("all", "*", server.address, "posture = \"encrypt\"") + inbound;
-    let certificate = format!("{NO_DNS}[certificate]\nchain = \"chain.pem\"\nkey = \"key.pem\"\n");
+    let certificate =
+        format!("{NO_DNS}[[certificate]]\nchain = \"chain.pem\"\nkey = \"key.pem\"\n");
     let relay = Relay::with_connectors(&folder, "relay.example", &connectors, &certificate);
     let replies = say(
         relay.address(),

@@ -67,7 +67,7 @@ fn message_travels_over_two_relays_to_postfix_and_the_pages_for_prometheus_tell(
     let resolver: SocketAddr = zones["plain"].as_str().unwrap().parse().unwrap();
 
     let certificate = format!(
-        "port = {}\n[certificate]\nchain = {:?}\nkey = {:?}\n",
+        "port = {}\n[[certificate]]\nchain = {:?}\nkey = {:?}\n",
         postfix.address.port(),
         second.path("chain.pem"),
         second.path("key.pem")

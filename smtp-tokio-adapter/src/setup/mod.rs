@@ -1,0 +1,230 @@
+//! A sender and a listener, made of one file of settings. Needs the feature `settings`.
+
+mod parts;
+mod settings;
+mod source;
+
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use pki_types::UnixTime;
+use rustls::crypto::CryptoProvider;
+use smtp_proto::server::ServerConfig;
+use smtp_proto::wire::host::HostName;
+use smtp_proto::wire::path::Domain;
+use smtp_tls_policy::pki::LiveTrust;
+use smtp_tls_policy::rules::{Config, ConfigError, Faults, IdentityId};
+use smtp_tls_policy::tls::{ClientTls, ServerIdentities};
+
+use self::source::{Source, read};
+use crate::client::outbound::Outbound;
+use crate::lookups::dns::Resolver;
+use crate::lookups::{Combined, PolicyClient};
+use crate::revocation::CrlFetcher;
+#[cfg(feature = "crlite")]
+use crate::revocation::CrliteLoader;
+use crate::sender::Sender;
+use crate::server::Inbound;
+use crate::store::FileStore;
+
+/// How often [`Setup::upkeep`] looks for what is due.
+const UPKEEP: Duration = Duration::from_secs(60);
+
+/// Everything that a file of settings describes, ready for use: a [`Sender`] with DNS, DANE,
+/// MTA-STS, revocation lists and a pool of connections, and the [`Inbound`] of a listener.
+///
+/// ```no_run
+/// use std::{path::Path, sync::Arc};
+/// use smtp_proto::client::{Envelope, Recipient};
+/// use smtp_tokio_adapter::Setup;
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+/// let setup = Arc::new(Setup::load(Path::new("mail.toml"), provider).await?);
+/// tokio::spawn(Arc::clone(&setup).upkeep());
+/// let to: Recipient = "you@test.example".parse()?;
+/// let message = bytes::Bytes::from("Subject: hello\r\n\r\nHello.\r\n");
+/// setup.sender.send(Envelope::new("me@example.com".parse()?, [to]), &message).await;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # The file
+///
+/// ```toml
+/// name = "mail.example.com"           # of this host: for EHLO, greetings and Received fields
+/// other-names = ["mx2.example.com"]   # of this host in MX records: it sends no mail to itself
+/// connectors = "connectors.toml"      # see `smtp_tls_policy::rules::Config`
+/// state = "/var/lib/mail"             # revocation lists and MTA-STS policies are kept here
+/// resolver = "127.0.0.1"              # for all look-ups; default: those of /etc/resolv.conf
+/// dnssec = "validate"                 # or "resolver": believes a resolver on this host
+/// trust-anchor = "root.key"           # default: the keys of the DNS root
+/// port = 25                           # of the hosts that the DNS names; default 25
+/// crlite = "/var/cache/upki/revocation" # CRLite filters of `upki fetch` (feature `crlite`)
+///
+/// [roots]                             # sets of root certificates, in PEM, that connectors name;
+/// partner-ca = "partner.pem"          # `public` replaces those of the operating system
+///
+/// [lists]                             # revocation lists of these sets that are not fetched
+/// partner-ca = "partner.crl"
+///
+/// [identities.our-client-key]         # client certificates that connectors name
+/// chain = "client.pem"
+/// key = "client.key"
+///
+/// [credentials.provider]              # for the smart host of the connector `provider`
+/// user = "relay"
+/// password-file = "provider.password" # its first line
+///
+/// [[certificate]]                     # of the listener; without any there is no STARTTLS.
+/// chain = "mail-ecdsa.pem"            # The first one is for clients that ask for another name,
+/// key = "mail-ecdsa.key"              # or for none
+///
+/// [[certificate]]                     # one with an RSA key, for clients without ECDSA,
+/// chain = "mail-rsa.pem"
+/// key = "mail-rsa.key"
+///
+/// [[certificate]]                     # and one for another name of this host
+/// chain = "mx2.pem"
+/// key = "mx2.key"
+/// ```
+///
+/// Which certificate a client gets is described at [`ServerIdentities`].
+///
+/// A path that does not begin with `/` is taken from the folder of the settings. The `[[inbound]]`
+/// connectors are judged by the listener itself ([`Inbound::admission`]).
+#[non_exhaustive]
+pub struct Setup {
+    /// Sends mail.
+    pub sender: Sender<Combined<Arc<Resolver>, PolicyClient>>,
+    /// For [`serve`](crate::serve()): the certificates and the inbound connectors. Set
+    /// [`size_limit`](ServerConfig::size_limit) and what else the program wants.
+    pub inbound: Inbound,
+    /// The certificates of the listener, which may be replaced while connections come and go.
+    pub certificates: Option<ServerIdentities>,
+    /// The roots and the revocation lists, which may be replaced while mail flows.
+    pub trust: Arc<LiveTrust>,
+    /// The name of this host.
+    pub name: Domain<'static>,
+    /// The folder for what is kept. The program may have folders of its own in it.
+    pub state: PathBuf,
+    lists: CrlFetcher,
+    #[cfg(feature = "crlite")]
+    crlite: Option<CrliteLoader>,
+}
+
+impl Setup {
+    /// Reads a file of settings and the files that it names, which blocks for a moment, and loads
+    /// what an earlier run has kept.
+    ///
+    /// # Errors
+    ///
+    /// The first fault of the settings, or all faults of the connectors, each with file, line and
+    /// field.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, folders below `state` may have been made, and nothing else.
+    pub async fn load(
+        file: &Path,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self, Faults<ConfigError>> {
+        let text = read(file)?;
+        let source = Source { file, text: &text };
+        let settings = source.settings()?;
+        let name: Domain<'static> = source.check("name", &settings.name, |it| it.parse())?;
+        let state = source.path(&settings.state);
+
+        let trust = Arc::new(LiveTrust::new(settings.trust(&source)?));
+        let resolver = Arc::new(settings.resolver(&source)?);
+        let lists = CrlFetcher::new(Arc::clone(&trust)).with_lookups(Arc::clone(&resolver));
+        let lists = lists.with_directory(source.folder(&settings.state, "lists")?);
+        let kept = lists.load(UnixTime::now()).await;
+        source.check("state", &settings.state, |_| kept)?;
+        #[cfg(feature = "crlite")]
+        let crlite = settings.crlite(&source, &trust).await;
+
+        let tls = ClientTls::new(Arc::clone(&provider));
+        for (name, files) in &settings.identities {
+            let loaded = source.identity(&format!("identities.{name}"), files, &provider)?;
+            tls.add_identity(IdentityId::new(name), loaded);
+        }
+        let connectors = source.path(&settings.connectors);
+        let config = source.text("connectors", &settings.connectors)?;
+        let file = connectors.display().to_string();
+        let config = Config::from_toml(&file, &config, &trust.load(), &tls.identities())?;
+
+        let outbound = Outbound::new(name.clone(), Arc::clone(&provider), trust.clone());
+        let outbound = outbound.with_tls(tls).with_crl_fetcher(lists.clone());
+        let policies = PolicyClient::new(Arc::clone(&provider), trust.clone());
+        let policies = source.check("roots", &settings.name, |_| policies)?;
+        let lookups = Combined::new(resolver, policies);
+        let store = source.folder(&settings.state, "policies")?;
+        let store = source.check("state", &settings.state, |_| FileStore::open(store))?;
+        let outbound_connectors = Arc::new(config.outbound);
+        let sender = Sender::new(outbound, Arc::clone(&outbound_connectors), lookups);
+        let sender = source.check("connectors", &settings.connectors, |_| sender)?;
+        let other_names = settings
+            .other_names
+            .iter()
+            .map(|other| source.check("other-names", other, |it| it.parse::<HostName>()));
+        let other_names = other_names.collect::<Result<Vec<_>, _>>()?;
+        let mut sender = sender.with_route(|route| {
+            route.port = settings.port;
+            route.own_names.extend(other_names);
+        });
+        for (connector, login) in &settings.credentials {
+            let credentials = login.credentials(&source, connector, &outbound_connectors)?;
+            sender = sender.with_credentials(connector, credentials);
+        }
+        let sender = sender.with_store(Arc::new(store)).await;
+
+        let mut inbound = Inbound::new(Arc::new(ServerConfig::new(name.clone())));
+        let certificates =
+            settings.listen(&source, &mut inbound, config.inbound, trust.clone(), &provider)?;
+        Ok(Self {
+            sender,
+            inbound,
+            certificates,
+            trust,
+            name,
+            state,
+            lists,
+            #[cfg(feature = "crlite")]
+            crlite,
+        })
+    }
+
+    /// Does what is due in the background, for ever: fetches revocation lists, and MTA-STS policies
+    /// before they expire, and loads CRLite filters when they change. Let it run beside the
+    /// deliveries.
+    ///
+    /// # Cancel safety
+    ///
+    /// What is due stays due, and the next call does it.
+    pub async fn upkeep(self: Arc<Self>) -> Infallible {
+        let policies = async {
+            loop {
+                self.sender.refresh().await;
+                tokio::time::sleep(UPKEEP).await;
+            }
+        };
+        tokio::select! {
+            never = self.watch_filters() => never,
+            never = self.lists.run() => never,
+            never = policies => never,
+        }
+    }
+
+    /// Loads CRLite filters when they change, if the settings name a cache.
+    async fn watch_filters(&self) -> Infallible {
+        #[cfg(feature = "crlite")]
+        if let Some(crlite) = &self.crlite {
+            return crlite.run().await;
+        }
+        std::future::pending().await
+    }
+}
