@@ -8,7 +8,7 @@ use crate::pki::comparison::ComparableName;
 use crate::pki::x509;
 
 /// Anchors in the order in which they were added.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Anchors {
     list: Vec<TrustAnchor<'static>>,
     names: AnchorNames,
@@ -17,7 +17,7 @@ pub(crate) struct Anchors {
 }
 
 /// The positions of anchors, by name.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct AnchorNames(HashMap<ComparableName, Vec<usize>>);
 
 impl Anchors {

@@ -173,6 +173,49 @@ impl Crls {
         outcome
     }
 
+    /// The lists after a reload: those that an administrator has loaded now, the fetched ones, and
+    /// each successor that was fetched for a list that is loaded again. Of two lists of one kind
+    /// that the same key signed, the newer one stays.
+    pub(crate) fn reloaded(
+        &self,
+        mut loaded: Self,
+        algorithms: &[&dyn SignatureVerificationAlgorithm],
+    ) -> Self {
+        for have in self.iter() {
+            let lists = loaded.0.entry(have.issuer_name().clone()).or_default();
+            if let Some(same) = lists.iter_mut().find(|new| **new == *have) {
+                // Its signature is verified already.
+                have.set_only_fetched(false);
+                *same = Arc::clone(have);
+                continue;
+            }
+            let by_same_key = |new: &Crl| {
+                new.is_of_the_same_kind(have)
+                    && have.signers().any(|key| new.is_signed_by(key, algorithms))
+            };
+            let is_older = |new: &Crl| by_same_key(new) && new.is_older_than(have);
+            let is_newer = |new: &Crl| by_same_key(new) && !new.is_older_than(have);
+            let has_newer = lists.iter().any(|new| is_newer(new));
+            let has_older = lists.iter().any(|new| is_older(new));
+            if has_newer || !(has_older || have.was_only_fetched()) {
+                continue;
+            }
+            if has_older {
+                have.set_only_fetched(false);
+            }
+            lists.retain(|new| !is_older(new));
+            lists.push(Arc::clone(have));
+        }
+        loaded.0.retain(|_, lists| !lists.is_empty());
+        loaded
+    }
+
+    /// Whether both hold the same lists, in whatever order.
+    pub(crate) fn holds_same(&self, other: &Self) -> bool {
+        let holds = |list: &Arc<Crl>| self.iter().any(|have| Arc::ptr_eq(have, list));
+        self.iter().count() == other.iter().count() && other.iter().all(holds)
+    }
+
     /// The lists whose issuer is unknown: none of these roots has its name, and no certificate of
     /// that issuer was judged since the list was loaded. Such a list has had no effect, and an
     /// administrator should look for the reason.

@@ -273,6 +273,34 @@ impl Trust {
         self.set(id).crls = Crls::default();
     }
 
+    /// Puts the roots and the lists of another trust in the place of those that an administrator has
+    /// loaded here, for example after the files have changed. Sets that the other one does not have
+    /// are removed.
+    ///
+    /// What was fetched stays: the lists of sets that remain, and the newer ones that have replaced
+    /// a list that is loaded again. So do the lists that judgements want, CRLite and the algorithms.
+    /// If nothing has changed, the [generation](Self::generation) stays, and sessions with it.
+    pub fn reload(&mut self, loaded: Self) {
+        let is_gone = |id: &&RootsId| !loaded.sets.contains_key(*id);
+        let gone: Vec<_> = self.sets.keys().filter(is_gone).cloned().collect();
+        for id in gone {
+            self.generation = Generation::next();
+            self.sets.remove(&id);
+        }
+        for (id, new) in loaded.sets {
+            let Set { roots, crls, .. } = Arc::unwrap_or_clone(new);
+            let old = self.sets.get(&id);
+            let crls = match old {
+                Some(old) => old.crls.reloaded(crls, self.algorithms),
+                None => crls,
+            };
+            if old.is_none_or(|old| old.roots != roots || !old.crls.holds_same(&crls)) {
+                let set = self.set(&id);
+                (set.roots, set.crls) = (roots, crls);
+            }
+        }
+    }
+
     /// Consults CRLite beside the lists of every set, or with `None` no more. See [`Crlite`].
     pub fn set_crlite(&mut self, crlite: Option<Crlite>) {
         self.generation = Generation::next();

@@ -6,6 +6,7 @@ mod corners;
 mod forms;
 mod lists;
 mod names;
+mod reload;
 mod revocation;
 mod wanted;
 

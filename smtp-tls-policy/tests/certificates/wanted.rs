@@ -7,7 +7,10 @@ use smtp_tls_policy::pki::{MAX_WANTED_LISTS, WANTED_FOR, WantedList};
 
 use super::*;
 
-fn with_points(mut params: rcgen::CertificateParams, uris: &[&str]) -> rcgen::CertificateParams {
+pub(crate) fn with_points(
+    mut params: rcgen::CertificateParams,
+    uris: &[&str],
+) -> rcgen::CertificateParams {
     let point = |uri: &&str| rcgen::CrlDistributionPoint { uris: vec![(*uri).to_owned()] };
     params.crl_distribution_points = uris.iter().map(point).collect();
     params
@@ -17,7 +20,7 @@ fn later(seconds: u64) -> UnixTime {
     UnixTime::since_unix_epoch(Duration::from_secs(NOW + seconds))
 }
 
-fn earlier(seconds: u64) -> UnixTime {
+pub(crate) fn earlier(seconds: u64) -> UnixTime {
     UnixTime::since_unix_epoch(Duration::from_secs(NOW - seconds))
 }
 
@@ -25,7 +28,7 @@ fn urls(wanted: &[WantedList]) -> Vec<&str> {
     wanted.iter().flat_map(|list| list.urls.iter().map(String::as_str)).collect()
 }
 
-const DAY: u64 = 24 * 3600;
+pub(crate) const DAY: u64 = 24 * 3600;
 
 #[test]
 fn judged_chain_names_the_lists_that_it_needs() {
