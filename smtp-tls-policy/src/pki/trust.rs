@@ -273,13 +273,13 @@ impl Trust {
         self.set(id).crls = Crls::default();
     }
 
-    /// Puts the roots and the lists of another trust in the place of those that an administrator has
-    /// loaded here, for example after the files have changed. Sets that the other one does not have
-    /// are removed.
+    /// Puts the roots and the lists of another trust in the place of those that an administrator
+    /// has loaded here, for example after the files have changed. Sets that the other one does not
+    /// have are removed.
     ///
     /// What was fetched stays: the lists of sets that remain, and the newer ones that have replaced
-    /// a list that is loaded again. So do the lists that judgements want, CRLite and the algorithms.
-    /// If nothing has changed, the [generation](Self::generation) stays, and sessions with it.
+    /// a list that is loaded again. The lists that judgements want, CRLite and the algorithms stay
+    /// too. If nothing has changed, the [generation](Self::generation) stays, and sessions with it.
     pub fn reload(&mut self, loaded: Self) {
         let is_gone = |id: &&RootsId| !loaded.sets.contains_key(*id);
         let gone: Vec<_> = self.sets.keys().filter(is_gone).cloned().collect();

@@ -46,6 +46,11 @@ impl<E> Faults<E> {
     pub fn iter(&self) -> impl Iterator<Item = &E> {
         self.0.iter()
     }
+
+    /// Adds the faults of something else that was read at the same time.
+    pub fn append(&mut self, more: Self) {
+        self.0.extend(more.0);
+    }
 }
 
 impl<E> From<E> for Faults<E> {

@@ -14,6 +14,7 @@
 //! | `queue`, `part`, `entry` | the folder of messages, a message on its way into it, its format |
 //! | `deliver`, `journal` | tries each message, and writes each outcome down when it is known |
 //! | `bounce`, `failure` | notifies the sender of recipients without the message (RFC 3464) |
+//! | `reload` | at SIGHUP reads the certificates, roots and lists of the settings again |
 //! | `metrics` | the page for Prometheus |
 //!
 //! It can be killed at any time: no accepted message is lost, and one is sent again only if the
@@ -29,6 +30,7 @@ mod metrics;
 mod part;
 mod queue;
 mod receive;
+mod reload;
 
 use std::{path::Path, process::ExitCode, sync::Arc};
 
@@ -67,6 +69,7 @@ async fn run() -> Result<(), Failed> {
     println!("metrics on {}", metrics.local_addr()?);
     tokio::spawn(page.serve(metrics, Arc::clone(&setup)));
     tokio::spawn(Arc::clone(&setup).upkeep());
+    tokio::spawn(reload::run(Arc::clone(&setup), signal(SignalKind::hangup())?));
     let queue = Queue::open(setup)?;
     let taking = Arc::clone(&queue);
     let service = move |_| Reception::new(Arc::clone(&taking));

@@ -1,12 +1,13 @@
 //! A sender and a listener, made of one file of settings. Needs the feature `settings`.
 
+mod live;
 mod parts;
 mod settings;
 mod source;
 
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pki_types::UnixTime;
@@ -15,9 +16,11 @@ use smtp_proto::server::ServerConfig;
 use smtp_proto::wire::host::HostName;
 use smtp_proto::wire::path::Domain;
 use smtp_tls_policy::pki::LiveTrust;
-use smtp_tls_policy::rules::{Config, ConfigError, Faults, IdentityId};
-use smtp_tls_policy::tls::{ClientTls, ServerIdentities};
+use smtp_tls_policy::rules::{ConfigError, Faults};
+use smtp_tls_policy::tls::ClientTls;
+use tokio::task::spawn_blocking;
 
+use self::live::{Connectors, Live, absolute};
 use self::source::{Source, read};
 use crate::client::outbound::Outbound;
 use crate::lookups::dns::Resolver;
@@ -92,7 +95,8 @@ const UPKEEP: Duration = Duration::from_secs(60);
 /// key = "mx2.key"
 /// ```
 ///
-/// Which certificate a client gets is described at [`ServerIdentities`].
+/// Which certificate a client gets is described at
+/// [`ServerIdentities`](smtp_tls_policy::tls::ServerIdentities).
 ///
 /// A path that does not begin with `/` is taken from the folder of the settings. The `[[inbound]]`
 /// connectors are judged by the listener itself ([`Inbound::admission`]).
@@ -103,14 +107,13 @@ pub struct Setup {
     /// For [`serve`](crate::serve()): the certificates and the inbound connectors. Set
     /// [`size_limit`](ServerConfig::size_limit) and what else the program wants.
     pub inbound: Inbound,
-    /// The certificates of the listener, which may be replaced while connections come and go.
-    pub certificates: Option<ServerIdentities>,
     /// The roots and the revocation lists, which may be replaced while mail flows.
     pub trust: Arc<LiveTrust>,
     /// The name of this host.
     pub name: Domain<'static>,
     /// The folder for what is kept. The program may have folders of its own in it.
     pub state: PathBuf,
+    live: Arc<Live>,
     lists: CrlFetcher,
     #[cfg(feature = "crlite")]
     crlite: Option<CrliteLoader>,
@@ -147,18 +150,18 @@ impl Setup {
         #[cfg(feature = "crlite")]
         let crlite = settings.crlite(&source, &trust).await;
 
-        let tls = ClientTls::new(Arc::clone(&provider));
-        for (name, files) in &settings.identities {
-            let loaded = source.identity(&format!("identities.{name}"), files, &provider)?;
-            tls.add_identity(IdentityId::new(name), loaded);
+        let tls = Arc::new(ClientTls::new(Arc::clone(&provider)));
+        for (id, identity) in settings.identities(&source, &provider)? {
+            tls.add_identity(id, identity);
         }
-        let connectors = source.path(&settings.connectors);
-        let config = source.text("connectors", &settings.connectors)?;
-        let file = connectors.display().to_string();
-        let config = Config::from_toml(&file, &config, &trust.load(), &tls.identities())?;
+        let connectors = Connectors {
+            file: source.path(&settings.connectors),
+            text: source.text("connectors", &settings.connectors)?,
+        };
+        let config = connectors.read(&trust.load(), &tls.identities())?;
 
         let outbound = Outbound::new(name.clone(), Arc::clone(&provider), trust.clone());
-        let outbound = outbound.with_tls(tls).with_crl_fetcher(lists.clone());
+        let outbound = outbound.with_tls(Arc::clone(&tls)).with_crl_fetcher(lists.clone());
         let policies = PolicyClient::new(Arc::clone(&provider), trust.clone());
         let policies = source.check("roots", &settings.name, |_| policies)?;
         let lookups = Combined::new(resolver, policies);
@@ -185,17 +188,88 @@ impl Setup {
         let mut inbound = Inbound::new(Arc::new(ServerConfig::new(name.clone())));
         let certificates =
             settings.listen(&source, &mut inbound, config.inbound, trust.clone(), &provider)?;
+        let live = Live {
+            file: absolute(file),
+            connectors: connectors.absolute(),
+            settings,
+            provider,
+            trust: Arc::clone(&trust),
+            tls,
+            certificates,
+            turn: Mutex::default(),
+        };
         Ok(Self {
             sender,
             inbound,
-            certificates,
             trust,
             name,
             state,
+            live: Arc::new(live),
             lists,
             #[cfg(feature = "crlite")]
             crlite,
         })
+    }
+
+    /// Reads the file of settings again, with the roots, the lists, the client certificates and the
+    /// certificates of the listener that it names, and replaces what is in use by them: for SIGHUP,
+    /// or after a certificate was renewed. Connections and deliveries go on.
+    ///
+    /// - The roots together with the lists, the client certificates, and the certificates of the
+    ///   listener are each replaced as a whole, or stay as they are because one of their files has
+    ///   a fault.
+    /// - The next handshake uses what is new. A kept connection of the sender is not used again if
+    ///   the roots, the lists or its client certificate have changed. What has not changed keeps
+    ///   its connections and sessions.
+    /// - Revocation lists that were fetched stay, also if they are newer than the file of a list.
+    /// - All other settings, the connectors and the passwords take effect when the program starts
+    ///   again. Of the settings that have changed and wait for that a warning in the log has the
+    ///   names.
+    ///
+    /// The files are read in a thread where that holds up nothing. Of several calls at once each
+    /// waits for the one before.
+    ///
+    /// # Errors
+    ///
+    /// The first fault of each of the three, with file, line and field. What each is about stays as
+    /// it was, and the log says so as an error; the others are replaced. If the file of settings
+    /// itself has a fault, everything stays.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the reload goes on, but the log does not have its faults.
+    pub async fn reload(&self) -> Result<(), Faults<ConfigError>> {
+        let live = Arc::clone(&self.live);
+        let reloaded = spawn_blocking(move || live.reload()).await;
+        let reloaded = reloaded.unwrap_or_else(|error| self.live.broken(&error));
+        if !reloaded.later.is_empty() {
+            tracing::warn!(
+                settings = reloaded.later.join(", "),
+                "settings have changed that a reload does not read; they take effect when the \
+                 program starts again"
+            );
+        }
+        let mut all: Option<Faults<ConfigError>> = None;
+        for (what, faults) in reloaded.kept {
+            for error in faults.iter() {
+                tracing::error!(
+                    what,
+                    %error,
+                    "settings cannot be reloaded; what was loaded before stays in use"
+                );
+            }
+            match &mut all {
+                Some(all) => all.append(faults),
+                None => all = Some(faults),
+            }
+        }
+        match all {
+            Some(faults) => Err(faults),
+            None => {
+                tracing::info!("settings reloaded");
+                Ok(())
+            }
+        }
     }
 
     /// Does what is due in the background, for ever: fetches revocation lists, and MTA-STS policies

@@ -9,12 +9,12 @@ use smtp_proto::sasl::client::Credentials;
 use smtp_proto::server::StartTls;
 use smtp_tls_policy::pki::{LiveTrust, RootsId, Trust};
 use smtp_tls_policy::rules::{
-    ConfigError, Faults, InboundConnectors, OutboundConnector, OutboundConnectors,
+    ConfigError, Faults, IdentityId, InboundConnectors, OutboundConnector, OutboundConnectors,
 };
 use smtp_tls_policy::tls::{self, ClientCertificates, ServerIdentities, TlsConfigError};
 use zeroize::Zeroizing;
 
-use super::settings::{Dnssec, Login, Settings};
+use super::settings::{Dnssec, Files, Login, Settings};
 use super::source::Source;
 use crate::lookups::dns::{Anchors, Resolver, Servers};
 use crate::pem_files::{add_lists_file, add_roots_file};
@@ -27,8 +27,8 @@ use crate::server::{Admission, Inbound};
 const DNS: u16 = 53;
 
 impl Settings {
-    /// Loads what there is of CRLite. If that is nothing, [`Setup::upkeep`](super::Setup::upkeep) says why, and the rules
-    /// of the connectors decide.
+    /// Loads what there is of CRLite. If that is nothing, [`upkeep`](super::Setup::upkeep) says
+    /// why, and the rules of the connectors decide.
     #[cfg(feature = "crlite")]
     pub(super) async fn crlite(
         &self,
@@ -41,6 +41,7 @@ impl Settings {
         Some(loader)
     }
 
+    /// Loads the sets of roots, with the lists that are not fetched.
     pub(super) fn trust(&self, source: &Source<'_>) -> Result<Trust, Faults<ConfigError>> {
         let public = RootsId::public().to_string();
         let mut trust = match self.roots.contains_key(&public) {
@@ -60,6 +61,7 @@ impl Settings {
         Ok(trust)
     }
 
+    /// What asks the DNS.
     pub(super) fn resolver(&self, source: &Source<'_>) -> Result<Resolver, Faults<ConfigError>> {
         let servers = match &self.resolver {
             Some(text) => source.check("resolver", text, |it| servers(it))?,
@@ -124,8 +126,21 @@ impl Settings {
         Ok(Some(identities))
     }
 
+    /// Loads the client certificates that connectors may name.
+    pub(super) fn identities(
+        &self,
+        source: &Source<'_>,
+        provider: &CryptoProvider,
+    ) -> Result<Vec<(IdentityId, Arc<CertifiedKey>)>, Faults<ConfigError>> {
+        let load = |(name, files): (&String, &Files)| {
+            let loaded = source.identity(&format!("identities.{name}"), files, provider)?;
+            Ok((IdentityId::new(name), loaded))
+        };
+        self.identities.iter().map(load).collect()
+    }
+
     /// Loads the certificates of the listener, of which the first is the default.
-    fn certificates(
+    pub(super) fn certificates(
         &self,
         source: &Source<'_>,
         provider: &CryptoProvider,

@@ -39,8 +39,30 @@ pub(super) struct Settings {
     pub(super) crlite: Option<Spanned<PathBuf>>,
 }
 
+impl Settings {
+    /// The fields that a reload does not put in force and that have another value in `now`.
+    pub(super) fn changed(&self, now: &Self) -> Vec<&'static str> {
+        let fields = [
+            ("name", self.name != now.name),
+            ("other-names", self.other_names != now.other_names),
+            ("connectors", self.connectors != now.connectors),
+            ("state", self.state != now.state),
+            ("resolver", self.resolver != now.resolver),
+            ("dnssec", self.dnssec != now.dnssec),
+            ("trust-anchor", self.trust_anchor != now.trust_anchor),
+            ("port", self.port != now.port),
+            ("credentials", self.credentials != now.credentials),
+            // Whether there is STARTTLS.
+            ("certificate", self.certificate.is_empty() != now.certificate.is_empty()),
+            #[cfg(feature = "crlite")]
+            ("crlite", self.crlite != now.crlite),
+        ];
+        fields.into_iter().filter_map(|(field, has_changed)| has_changed.then_some(field)).collect()
+    }
+}
+
 /// A user and the file with the password.
-#[derive(Deserialize)]
+#[derive(PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Login {
     pub(super) user: Spanned<String>,
@@ -56,7 +78,7 @@ pub(super) struct Files {
 }
 
 /// Which part of this host validates DNSSEC.
-#[derive(Clone, Copy, Default, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Dnssec {
     #[default]

@@ -58,7 +58,15 @@ pub(crate) async fn shown(
     address: SocketAddr,
     name: &str,
 ) -> std::io::Result<CertificateDer<'static>> {
-    let stream = TcpStream::connect(address).await?;
+    shown_on(client, TcpStream::connect(address).await?, name).await
+}
+
+/// The same after STARTTLS.
+pub(crate) async fn shown_on(
+    client: &TlsConnector,
+    stream: TcpStream,
+    name: &str,
+) -> std::io::Result<CertificateDer<'static>> {
     let stream = client.connect(ServerName::try_from(name.to_owned()).unwrap(), stream).await?;
     Ok(stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned())
 }

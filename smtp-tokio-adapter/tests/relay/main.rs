@@ -1,8 +1,11 @@
 //! Runs the example `relay`: killed under load, with next hops that refuse, with revoked
-//! certificates, and two in a row between real DNS servers and Postfix.
+//! certificates, with settings that change, and two in a row between real DNS servers and Postfix.
 //!
 //! `cargo test` builds the examples beside the tests; `cargo test --test relay` runs older ones.
 
+#[path = "../common/certificates.rs"]
+#[allow(dead_code, reason = "the tests of certificates use more of it")]
+mod certificates;
 #[path = "../common/mod.rs"]
 mod common;
 #[path = "../dns/servers.rs"]
@@ -19,6 +22,7 @@ mod lists;
 #[allow(dead_code, unused_imports, reason = "the tests of the lab use more of it")]
 mod peers;
 mod queue;
+mod reload;
 mod row;
 #[path = "../crl_fetch/web.rs"]
 #[allow(dead_code, reason = "the tests of the fetcher use more of it")]
@@ -26,6 +30,7 @@ mod web;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 
 use common::programs::{Folder, Server, address, example, ignore};
 
@@ -42,9 +47,14 @@ impl Relay {
         Self::with_connectors(folder, name, &all, settings)
     }
 
-    /// Starts a relay with these connectors and further settings. It trusts the root of the folder,
-    /// also in the set `ours`.
+    /// Starts a relay with these connectors and further settings.
     fn with_connectors(folder: &Folder, name: &str, connectors: &str, settings: &str) -> Self {
+        Self::run(&mut Self::command(folder, name, connectors, settings))
+    }
+
+    /// The command of a relay with these connectors and further settings. It trusts the root of the
+    /// folder, also in the set `ours`.
+    fn command(folder: &Folder, name: &str, connectors: &str, settings: &str) -> Command {
         let file = folder.path("relay.toml");
         std::fs::write(folder.path("connectors.toml"), connectors).unwrap();
         let settings = format!(
@@ -52,8 +62,13 @@ impl Relay {
              [roots]\npublic = \"root.pem\"\nours = \"root.pem\"\n",
         );
         std::fs::write(&file, settings).unwrap();
-        let any = ["127.0.0.1:0"; 2];
-        let (server, mut lines) = Server::with_output(example("relay").arg(file).args(any));
+        let mut command = example("relay");
+        command.arg(file).args(["127.0.0.1:0"; 2]);
+        command
+    }
+
+    fn run(command: &mut Command) -> Self {
+        let (server, mut lines) = Server::with_output(command);
         let metrics = address(&mut lines, "metrics on ");
         ignore(lines);
         Self { server, metrics }

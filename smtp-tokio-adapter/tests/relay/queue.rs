@@ -18,7 +18,7 @@ use crate::common::programs::{Folder, MESSAGE, Server, example, wait_until};
 use crate::common::{HOST, Pki, Taker, changed, smtp, start};
 
 /// Nothing listens there: the addresses of smart hosts are known.
-const NO_DNS: &str = "resolver = \"127.0.0.1:9\"\n";
+pub(crate) const NO_DNS: &str = "resolver = \"127.0.0.1:9\"\n";
 
 /// A connector that sends the mail of a domain to this server, in clear text.
 pub(crate) fn to(name: &str, domain: &str, next: SocketAddr, fields: &str) -> String {

@@ -5,6 +5,10 @@ mod certificates;
 #[path = "../common/mod.rs"]
 mod common;
 mod listener;
+mod reload;
+#[path = "../crl_fetch/web.rs"]
+#[allow(dead_code, reason = "the tests of the fetcher use more of it")]
+mod web;
 
 use smtp_tls_policy::rules::{ConfigError, Faults};
 use smtp_tokio_adapter::Setup;
