@@ -30,7 +30,6 @@ use crate::revocation::CrlFetcher;
 use crate::revocation::CrliteLoader;
 use crate::sender::Sender;
 use crate::server::Inbound;
-use crate::store::FileStore;
 
 /// How often [`Setup::upkeep`] looks for what is due.
 const UPKEEP: Duration = Duration::from_secs(60);
@@ -62,6 +61,8 @@ const UPKEEP: Duration = Duration::from_secs(60);
 /// other-names = ["mx2.example.com"]   # of this host in MX records: it sends no mail to itself
 /// connectors = "connectors.toml"      # see `smtp_tls_policy::rules::Config`
 /// state = "/var/lib/mail"             # revocation lists and MTA-STS policies are kept here
+/// store = "redis://127.0.0.1:6379"    # where hosts share policies and broken peers (feature
+///                                     # `redis`); default: a folder below `state`
 /// resolver = "127.0.0.1"              # for all look-ups; default: those of /etc/resolv.conf
 /// dnssec = "validate"                 # or "resolver": believes a resolver on this host
 /// trust-anchor = "root.key"           # default: the keys of the DNS root
@@ -94,6 +95,11 @@ const UPKEEP: Duration = Duration::from_secs(60);
 /// chain = "mx2.pem"
 /// key = "mx2.key"
 /// ```
+///
+/// The store is a server that speaks the protocol of Redis, with a user, a password and the number
+/// of a database if it has them: `redis://user:password@store.example:6379/0`, or `unix:` with the
+/// path of a socket. There is no TLS to it, so that other hosts reach it in a network of your own
+/// only; see `store::RedisStore`. Only the program should be able to read a file with its password.
 ///
 /// Which certificate a client gets is described at
 /// [`ServerIdentities`](smtp_tls_policy::tls::ServerIdentities).
@@ -165,8 +171,6 @@ impl Setup {
         let policies = PolicyClient::new(Arc::clone(&provider), trust.clone());
         let policies = source.check("roots", &settings.name, |_| policies)?;
         let lookups = Combined::new(resolver, policies);
-        let store = source.folder(&settings.state, "policies")?;
-        let store = source.check("state", &settings.state, |_| FileStore::open(store))?;
         let outbound_connectors = Arc::new(config.outbound);
         let sender = Sender::new(outbound, Arc::clone(&outbound_connectors), lookups);
         let sender = source.check("connectors", &settings.connectors, |_| sender)?;
@@ -183,7 +187,7 @@ impl Setup {
             let credentials = login.credentials(&source, connector, &outbound_connectors)?;
             sender = sender.with_credentials(connector, credentials);
         }
-        let sender = sender.with_store(Arc::new(store)).await;
+        let sender = settings.with_store(&source, sender).await?;
 
         let mut inbound = Inbound::new(Arc::new(ServerConfig::new(name.clone())));
         let certificates =

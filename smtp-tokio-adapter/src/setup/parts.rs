@@ -16,12 +16,17 @@ use zeroize::Zeroizing;
 
 use super::settings::{Dnssec, Files, Login, Settings};
 use super::source::Source;
+use crate::lookups::Lookups;
 use crate::lookups::dns::{Anchors, Resolver, Servers};
 use crate::pem_files::{add_lists_file, add_roots_file};
 #[cfg(feature = "crlite")]
 use crate::revocation::CrliteLoader;
 use crate::roots::native_roots;
+use crate::sender::Sender;
 use crate::server::{Admission, Inbound};
+use crate::store::FileStore;
+#[cfg(feature = "redis")]
+use crate::store::RedisStore;
 
 /// Port of DNS servers (RFC 1035, section 4.2).
 const DNS: u16 = 53;
@@ -83,6 +88,33 @@ impl Settings {
                 source.check("resolver", &self.name, |_| Resolver::believing_local(servers))
             }
         }
+    }
+
+    /// Lets a sender remember what it finds out: on the server that the settings name, or in files.
+    pub(super) async fn with_store<L: Lookups>(
+        &self,
+        source: &Source<'_>,
+        sender: Sender<L>,
+    ) -> Result<Sender<L>, Faults<ConfigError>> {
+        let Some(url) = &self.store else {
+            let folder = source.folder(&self.state, "policies")?;
+            let store = source.check("state", &self.state, |_| FileStore::open(folder))?;
+            return Ok(sender.with_store(Arc::new(store)).await);
+        };
+        #[cfg(feature = "redis")]
+        {
+            // The URL may have a password, so the message does not repeat it.
+            let store = source.check("store", url, |url| {
+                RedisStore::new(url).map_err(|error| {
+                    format!("expected the URL of a server, such as redis://127.0.0.1:6379: {error}")
+                })
+            })?;
+            Ok(sender.with_store(Arc::new(store)).await)
+        }
+        #[cfg(not(feature = "redis"))]
+        source.check("store", url, |_| {
+            Err("a store on a server needs the feature redis, and this program was built without it")
+        })
     }
 
     /// Prepares the listener: its certificates, and what its connectors ask of clients.

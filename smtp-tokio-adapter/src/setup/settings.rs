@@ -19,6 +19,7 @@ pub(super) struct Settings {
     pub(super) other_names: Vec<Spanned<String>>,
     pub(super) connectors: Spanned<PathBuf>,
     pub(super) state: Spanned<PathBuf>,
+    pub(super) store: Option<Spanned<String>>,
     pub(super) resolver: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) dnssec: Dnssec,
@@ -47,6 +48,7 @@ impl Settings {
             ("other-names", self.other_names != now.other_names),
             ("connectors", self.connectors != now.connectors),
             ("state", self.state != now.state),
+            ("store", self.store != now.store),
             ("resolver", self.resolver != now.resolver),
             ("dnssec", self.dnssec != now.dnssec),
             ("trust-anchor", self.trust_anchor != now.trust_anchor),

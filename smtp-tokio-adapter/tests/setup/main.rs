@@ -5,7 +5,14 @@ mod certificates;
 #[path = "../common/mod.rs"]
 mod common;
 mod listener;
+#[cfg(feature = "redis")]
+#[path = "../store/places.rs"]
+#[allow(dead_code, reason = "the tests of stores use more of it")]
+mod places;
 mod reload;
+#[cfg(feature = "redis")]
+mod shared;
+mod store;
 #[path = "../crl_fetch/web.rs"]
 #[allow(dead_code, reason = "the tests of the fetcher use more of it")]
 mod web;
