@@ -14,7 +14,7 @@
 //! | `queue`, `part`, `entry` | the folder of messages, a message on its way into it, its format |
 //! | `deliver`, `journal` | tries each message, and writes each outcome down when it is known |
 //! | `bounce`, `failure` | notifies the sender of recipients without the message (RFC 3464) |
-//! | `reload` | at SIGHUP reads the certificates, roots and lists of the settings again |
+//! | `reload` | at SIGHUP reads the certificates, roots, lists and passwords of the settings again |
 //! | `metrics` | the page for Prometheus |
 //!
 //! It can be killed at any time: no accepted message is lost, and one is sent again only if the

@@ -133,7 +133,7 @@ pub struct Sender<L> {
     lookups: L,
     route: RouteConfig,
     skips_failed_family: bool,
-    credentials: HashMap<Arc<str>, Credentials>,
+    credentials: Mutex<HashMap<Arc<str>, Arc<Credentials>>>,
     deliveries: AtomicU64,
     pool: Pool,
     known: Memory,
@@ -219,7 +219,7 @@ impl<L: Lookups> Sender<L> {
             lookups,
             route,
             skips_failed_family: false,
-            credentials: HashMap::new(),
+            credentials: Mutex::default(),
             deliveries: AtomicU64::new(0),
             known: Memory::new(&limits),
             pool: Pool::new(limits),
@@ -278,7 +278,23 @@ impl<L: Lookups> Sender<L> {
     /// they are not used.
     #[must_use]
     pub fn with_credentials(self, connector: &str, credentials: Credentials) -> Self {
-        self.with(|sender| drop(sender.credentials.insert(connector.into(), credentials)))
+        self.replace_credentials(connector, Some(credentials));
+        self
+    }
+
+    /// The same while deliveries run, for example with a new password or token; without credentials
+    /// the next delivery does not authenticate. Connections that were authenticated with those from
+    /// before carry no further message.
+    pub fn replace_credentials(&self, connector: &str, credentials: Option<Credentials>) {
+        let mut all = lock(&self.credentials);
+        let before = match credentials.clone() {
+            Some(new) => all.insert(connector.into(), Arc::new(new)),
+            None => all.remove(connector),
+        };
+        drop(all);
+        if before.as_deref() != credentials.as_ref() {
+            self.known.clear();
+        }
     }
 
     /// Sets how long peers are remembered whose TLS broke, and how many of them:
@@ -455,6 +471,7 @@ impl<L: Lookups> Sender<L> {
         clear_now: &BTreeSet<usize>,
         whole: &Whole<'_, '_, M>,
     ) -> Walked {
+        let credentials = lock(&self.credentials).get(&*group.connector.name).cloned();
         let is_later = group.indices.iter().all(|index| clear_now.contains(index));
         let part = part(whole.envelope, &group.indices);
         let on_later_run = is_later.then(|| {
@@ -468,7 +485,7 @@ impl<L: Lookups> Sender<L> {
             domain: &group.domain,
             envelope: &part,
             tls_required_no: whole.tls_required_no,
-            credentials: self.credentials.get(&*group.connector.name),
+            credentials: credentials.as_deref(),
             message: whole.message,
         };
         // The rules of a later run are other ones.

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::crypto::CryptoProvider;
+use smtp_proto::sasl::client::Credentials;
 use smtp_tls_policy::pki::{LiveTrust, Trust};
-use smtp_tls_policy::rules::{Config, ConfigError, Faults, IdentityId};
+use smtp_tls_policy::rules::{Config, ConfigError, Faults, IdentityId, OutboundConnectors};
 use smtp_tls_policy::tls::{ClientTls, ServerIdentities};
 use tokio::task::JoinError;
 
@@ -22,6 +23,7 @@ pub(super) struct Live {
     pub(super) settings: Settings,
     /// The connectors at the start, by which the sender and the listener go on.
     pub(super) connectors: Connectors,
+    pub(super) outbound: Arc<OutboundConnectors>,
     pub(super) provider: Arc<CryptoProvider>,
     pub(super) trust: Arc<LiveTrust>,
     pub(super) tls: Arc<ClientTls>,
@@ -65,6 +67,8 @@ pub(super) struct Reloaded {
     pub(super) kept: Vec<(&'static str, Faults<ConfigError>)>,
     /// The settings that have changed and take effect at the next start.
     pub(super) later: Vec<&'static str>,
+    /// The credentials for each smart host, by connector; `None` if they have a fault.
+    pub(super) credentials: Option<Vec<(String, Credentials)>>,
 }
 
 impl Live {
@@ -84,7 +88,7 @@ impl Live {
     pub(super) fn broken(&self, error: &JoinError) -> Reloaded {
         let message = format!("the reload was not done: {error}");
         let fault = ConfigError::new(self.file.display().to_string(), 1, "", message);
-        Reloaded { kept: vec![(ALL, fault.into())], later: Vec::new() }
+        Reloaded { kept: vec![(ALL, fault.into())], ..Reloaded::default() }
     }
 
     fn reload_all(&self, reloaded: &mut Reloaded) -> Result<(), Faults<ConfigError>> {
@@ -105,6 +109,10 @@ impl Live {
             ("certificates", self.reload_certificates(&source, &settings)),
         ] {
             reloaded.kept.extend(result.err().map(|faults| (what, faults)));
+        }
+        match settings.credentials(&source, &self.outbound) {
+            Ok(credentials) => reloaded.credentials = Some(credentials),
+            Err(faults) => reloaded.kept.push(("credentials", faults)),
         }
         Ok(())
     }

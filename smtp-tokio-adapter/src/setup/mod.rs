@@ -183,9 +183,8 @@ impl Setup {
             route.port = settings.port;
             route.own_names.extend(other_names);
         });
-        for (connector, login) in &settings.credentials {
-            let credentials = login.credentials(&source, connector, &outbound_connectors)?;
-            sender = sender.with_credentials(connector, credentials);
+        for (connector, credentials) in settings.credentials(&source, &outbound_connectors)? {
+            sender = sender.with_credentials(&connector, credentials);
         }
         let sender = settings.with_store(&source, sender).await?;
 
@@ -195,6 +194,7 @@ impl Setup {
         let live = Live {
             file: absolute(file),
             connectors: connectors.absolute(),
+            outbound: outbound_connectors,
             settings,
             provider,
             trust: Arc::clone(&trust),
@@ -215,37 +215,44 @@ impl Setup {
         })
     }
 
-    /// Reads the file of settings again, with the roots, the lists, the client certificates and the
-    /// certificates of the listener that it names, and replaces what is in use by them: for SIGHUP,
-    /// or after a certificate was renewed. Connections and deliveries go on.
+    /// Reads the file of settings again, with the roots, the lists, the client certificates, the
+    /// certificates of the listener and the passwords that it names, and replaces what is in use by
+    /// them: for SIGHUP, or after a certificate was renewed. Connections and deliveries go on.
     ///
-    /// - The roots together with the lists, the client certificates, and the certificates of the
-    ///   listener are each replaced as a whole, or stay as they are because one of their files has
-    ///   a fault.
+    /// - The roots together with the lists, the client certificates, the certificates of the
+    ///   listener, and the credentials are each replaced as a whole, or stay as they are because
+    ///   one of their files has a fault.
     /// - The next handshake uses what is new. A kept connection of the sender is not used again if
-    ///   the roots, the lists or its client certificate have changed. What has not changed keeps
-    ///   its connections and sessions.
+    ///   the roots, the lists, its client certificate or its credentials have changed. What has not
+    ///   changed keeps its connections and sessions.
     /// - Revocation lists that were fetched stay, also if they are newer than the file of a list.
-    /// - All other settings, the connectors and the passwords take effect when the program starts
-    ///   again. Of the settings that have changed and wait for that a warning in the log has the
-    ///   names.
+    /// - The connectors and all other settings take effect when the program starts again. Of those
+    ///   that have changed and wait for that a warning in the log has the names.
     ///
     /// The files are read in a thread where that holds up nothing. Of several calls at once each
     /// waits for the one before.
     ///
     /// # Errors
     ///
-    /// The first fault of each of the three, with file, line and field. What each is about stays as
+    /// The first fault of each of the four, with file, line and field. What each is about stays as
     /// it was, and the log says so as an error; the others are replaced. If the file of settings
     /// itself has a fault, everything stays.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the reload goes on, but the log does not have its faults.
+    /// If the future is dropped, the reload goes on, but the credentials stay as they were, and the
+    /// log does not have its faults.
     pub async fn reload(&self) -> Result<(), Faults<ConfigError>> {
         let live = Arc::clone(&self.live);
         let reloaded = spawn_blocking(move || live.reload()).await;
         let reloaded = reloaded.unwrap_or_else(|error| self.live.broken(&error));
+        if let Some(mut credentials) = reloaded.credentials {
+            for connector in self.live.outbound.iter() {
+                let position = credentials.iter().position(|(name, _)| **name == *connector.name);
+                let new = position.map(|position| credentials.swap_remove(position).1);
+                self.sender.replace_credentials(&connector.name, new);
+            }
+        }
         if !reloaded.later.is_empty() {
             tracing::warn!(
                 settings = reloaded.later.join(", "),

@@ -171,6 +171,18 @@ impl Settings {
         self.identities.iter().map(load).collect()
     }
 
+    /// The credentials for each smart host, by connector.
+    pub(super) fn credentials(
+        &self,
+        source: &Source<'_>,
+        connectors: &OutboundConnectors,
+    ) -> Result<Vec<(String, Credentials)>, Faults<ConfigError>> {
+        let load = |(connector, login): (&String, &Login)| {
+            Ok((connector.clone(), login.credentials(source, connector, connectors)?))
+        };
+        self.credentials.iter().map(load).collect()
+    }
+
     /// Loads the certificates of the listener, of which the first is the default.
     pub(super) fn certificates(
         &self,
@@ -192,7 +204,7 @@ fn servers(text: &str) -> Result<Servers, String> {
 
 impl Login {
     /// The credentials for the smart host of this connector.
-    pub(super) fn credentials(
+    fn credentials(
         &self,
         source: &Source<'_>,
         connector: &str,

@@ -53,7 +53,6 @@ impl Settings {
             ("dnssec", self.dnssec != now.dnssec),
             ("trust-anchor", self.trust_anchor != now.trust_anchor),
             ("port", self.port != now.port),
-            ("credentials", self.credentials != now.credentials),
             // Whether there is STARTTLS.
             ("certificate", self.certificate.is_empty() != now.certificate.is_empty()),
             #[cfg(feature = "crlite")]
@@ -64,7 +63,7 @@ impl Settings {
 }
 
 /// A user and the file with the password.
-#[derive(PartialEq, Deserialize)]
+#[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Login {
     pub(super) user: Spanned<String>,

@@ -2,20 +2,23 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use rustls::pki_types::CertificateDer;
+use smtp_proto::Secret;
 use smtp_proto::route::RecipientStatus;
+use smtp_proto::sasl::server::{Answer as Verdict, Question, plain};
+use smtp_proto::wire::reply::Response;
 use smtp_tls_policy::Reason;
 use smtp_tls_policy::pki::RootsId;
 use smtp_tls_policy::tls::{ClientCertificates, server_config};
-use smtp_tokio_adapter::{DialAttempt, Inbound, Setup};
+use smtp_tokio_adapter::{DialAttempt, Inbound, Session, Setup, serve};
 
 use crate::certificates::{client, ecdsa, leaf, shown, write};
 use crate::common::log::Log;
 use crate::common::programs::Folder;
-use crate::common::{HOST, Pki, Running, changed, envelope, provider, smtp, start};
+use crate::common::{HOST, Pki, Running, Taker, changed, envelope, provider, smtp, start};
 use crate::listener::tables;
 use crate::web::{Answer, Authority, SERIAL, Web};
 use crate::{CONNECTOR, load, write_settings};
@@ -164,6 +167,63 @@ async fn kept_connection_is_reused_after_a_reload_unless_the_roots_or_its_identi
     fs::write(folder.path("ours.pem"), pki.root_pem()).unwrap();
     setup.reload().await.unwrap();
     assert_eq!(send(&setup).await.0, RecipientStatus::Delivered);
+}
+
+/// A server that takes mail from users with this password.
+async fn authenticating(pki: &Pki, password: Arc<Mutex<&'static str>>) -> SocketAddr {
+    let mut inbound = Inbound::new(Arc::new(changed(smtp(), |it| {
+        it.mechanisms = vec![plain()];
+        it.auth_required = true;
+    })));
+    inbound.tls = Some(pki.server_config(HOST));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let service = move |_: SocketAddr| {
+        let password = Arc::clone(&password);
+        let taker = Taker::new(|_: &Session| Response::fixed(250, (2, 0, 0), "taken"));
+        taker.with_users(move |_: &Session, question| match question {
+            Question::Password { user, password: said }
+                if said == Secret::from(*password.lock().unwrap()) =>
+            {
+                Verdict::Accepted(user)
+            }
+            _ => Verdict::Refused,
+        })
+    };
+    tokio::spawn(serve(listener, inbound, service, std::future::pending()));
+    address
+}
+
+#[tokio::test]
+async fn reload_reads_the_password_of_a_smart_host_again() {
+    let (folder, pki) = Folder::with_pki();
+    let password = Arc::new(Mutex::new("pencil"));
+    let address = authenticating(&pki, Arc::clone(&password)).await;
+    let login = "[credentials.all]\nuser = \"relay\"\npassword-file = \"password\"\n";
+    let tables = format!("ours = \"root.pem\"\n{login}");
+    fs::write(folder.path("password"), "pencil\n").unwrap();
+    write_settings(&folder, &tables, &connector(address, ""));
+    let setup = load(&folder).await.unwrap();
+    assert_eq!(send(&setup).await.0, RecipientStatus::Delivered);
+    setup.reload().await.unwrap();
+    let (status, attempt) = send(&setup).await;
+    assert_eq!((status, attempt.is_reused), (RecipientStatus::Delivered, true));
+
+    *password.lock().unwrap() = "eraser";
+    fs::write(folder.path("password"), "eraser\n").unwrap();
+    setup.reload().await.unwrap();
+    let (status, attempt) = send(&setup).await;
+    assert_eq!((status, attempt.is_reused), (RecipientStatus::Delivered, false));
+
+    fs::remove_file(folder.path("password")).unwrap();
+    let error = setup.reload().await.unwrap_err().to_string();
+    assert!(error.contains("mail.toml: line 10, field credentials.all: "), "{error}");
+    let (status, attempt) = send(&setup).await;
+    assert_eq!((status, attempt.is_reused), (RecipientStatus::Delivered, true));
+
+    write_settings(&folder, "ours = \"root.pem\"\n", &connector(address, ""));
+    setup.reload().await.unwrap();
+    assert_ne!(send(&setup).await.0, RecipientStatus::Delivered, "without credentials");
 }
 
 #[tokio::test]
