@@ -1,6 +1,7 @@
 //! Rows P2 to P10 of the decision table, from the zones to the wire, in both modes: the golden
 //! table `golden/rows.txt`. Every host is one mail server of ours, and the TLSA records that
-//! are right are of its key.
+//! are right are of its key; two hosts have servers of their own, without STARTTLS and with a
+//! self-signed certificate.
 
 use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -9,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use smtp_proto::server::StartTls;
 use smtp_proto::wire::reply::Response;
 use smtp_tls_policy::inquiry::{DnsAnswer, MxRecord};
 use smtp_tls_policy::pki::TlsaRecord;
@@ -18,6 +20,7 @@ use smtp_tls_policy::sts::{Fetch, FetchError, PolicyText};
 use smtp_tls_policy::{Domain, Host};
 use smtp_tokio_adapter::lookups::dns::Resolver;
 use smtp_tokio_adapter::lookups::{Combined, Lookups, PolicyFetch};
+use smtp_tokio_adapter::test_kit::Flaw;
 use smtp_tokio_adapter::{Inbound, Mail, Report, Sender, Session, Spoken, serve};
 
 use crate::answers::golden;
@@ -39,18 +42,30 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("P2", "MX records: SERVFAIL", "lame.example"),
     ("P3", "MX insecure, TLSA secure", "p3.insecure.example"),
     ("P4", "MX denied, securely", "self.secure.example"),
+    ("P4", "MX denied, insecurely", "mx.insecure.example"),
     ("P4b", "AAAA bogus, A secure", "fam.secure.example"),
+    ("P4b", "AAAA: SERVFAIL, A insecure", "famun.secure.example"),
+    ("P4b", "A and AAAA: SERVFAIL", "famnone.secure.example"),
     ("P5", "MX secure, A insecure", "p5.secure.example"),
     ("P5", "nothing is signed", "insecure.example"),
     ("P6", "secure alias of an insecure host", "p6.secure.example"),
     ("P6", "insecure alias", "p6.insecure.example"),
     ("P6", "bogus alias", "p6bad.secure.example"),
+    ("P6", "insecure alias, alone: SERVFAIL", "p6lame.secure.example"),
     ("P7", "secure alias of a host with TLSA", "p7.secure.example"),
     ("P7", "secure alias, TLSA at the alias", "p7own.secure.example"),
+    ("P7", "secure aliases, TLSA at the middle one", "p7mid.secure.example"),
     ("P8", "TLSA bogus", "p8.secure.example"),
     ("P8", "TLSA: SERVFAIL", "p8lame.secure.example"),
+    ("P8", "TLSA bogus, right at the alias", "p8alias.secure.example"),
     ("P9", "TLSA unusable", "p9.secure.example"),
+    ("P9", "TLSA unusable, no STARTTLS", "p9clear.secure.example"),
+    ("P9", "TLSA unusable, certificate self-signed", "p9self.secure.example"),
+    ("P9", "the same, MTA-STS enforce", "p9sts.secure.example"),
     ("P10", "TLSA denied", "p10.secure.example"),
+    ("P10", "TLSA denied, no STARTTLS", "p10clear.secure.example"),
+    ("P10", "TLSA denied, certificate self-signed", "p10self.secure.example"),
+    ("P10", "the same, MTA-STS enforce", "p10sts.secure.example"),
     ("P10", "TLSA denied, insecurely", "p10optout.secure.example"),
     ("", "TLSA secure", "secure.example"),
     ("", "TLSA secure, below an opt-out", "signed.optout"),
@@ -88,6 +103,10 @@ impl Lookups for Asked {
     async fn txt(&self, owner: &Domain) -> DnsAnswer<Vec<Vec<u8>>> {
         self.0.txt(owner).await
     }
+    async fn fetch(&self, _: &Fetch) -> Result<PolicyText, FetchError> {
+        let policy = b"version: STSv1\nmode: enforce\nmx: *.secure.example\nmax_age: 86400\n";
+        PolicyText::from_response(200, Some("text/plain"), policy)
+    }
 }
 
 /// Shows one certificate, and remembers by which name it was asked for.
@@ -101,21 +120,44 @@ impl ResolvesServerCert for Shows {
     }
 }
 
-/// Runs the mail server of all hosts; the names that clients ask it for.
+/// Runs the mail server of all hosts, and of two addresses beside it: without STARTTLS, and with a
+/// self-signed certificate. The names that clients ask for in TLS.
 fn take(dns: &Dns) -> Arc<Mutex<Vec<String>>> {
     let names = Arc::<Mutex<Vec<String>>>::default();
-    let shows = Shows(Arc::clone(&dns.identity), Arc::clone(&names));
-    let tls = rustls::ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(shows));
+    let port = dns.mail.local_addr().unwrap().port();
+    let beside = |last| {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::new(127, 0, 0, last), port)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        listener
+    };
+    let own = dns.pki.flawed(Flaw::SelfSigned, "mx-own.secure.example");
+    run(dns.mail.try_clone().unwrap(), Some(Arc::clone(&dns.identity)), &names);
+    run(beside(2), None, &names);
+    run(beside(3), Some(own), &names);
+    names
+}
+
+/// Runs a mail server with this certificate; without one it offers no STARTTLS.
+fn run(
+    listener: std::net::TcpListener,
+    identity: Option<Arc<CertifiedKey>>,
+    names: &Arc<Mutex<Vec<String>>>,
+) {
     let mut inbound = Inbound::new(Arc::new(smtp()));
-    inbound.tls = Some(Arc::new(tls));
-    let listener = tokio::net::TcpListener::from_std(dns.mail.try_clone().unwrap()).unwrap();
+    match identity {
+        Some(identity) => {
+            let tls = rustls::ServerConfig::builder_with_provider(provider())
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_no_client_auth()
+                .with_cert_resolver(Arc::new(Shows(identity, Arc::clone(names))));
+            inbound.tls = Some(Arc::new(tls));
+        }
+        None => Arc::make_mut(&mut inbound.smtp).starttls = StartTls::No,
+    }
+    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
     let taker = |_: SocketAddr| Taker::new(|_: &Session| Response::fixed(250, (2, 0, 0), "kept"));
     tokio::spawn(serve(listener, inbound, taker, std::future::pending()));
-    names
 }
 
 #[tokio::test]

@@ -65,6 +65,15 @@ FORGED = [
 LAME = ["lame.example."]
 # Delegated to a port that takes questions and never answers.
 SILENT = ["silent.example."]
+# Delegated, unsigned, to a server that has these records and answers these questions with SERVFAIL. Resolvers
+# keep nothing of it, so that none answers one question from the answer to another one.
+PARTIAL = "partial.example."
+PARTIAL_RECORDS = {
+    ("mx", "A"): ("A", "127.0.0.1"),
+    ("alias", "A"): ("CNAME", "mx.secure.example."),
+    ("alias", "AAAA"): ("CNAME", "mx.secure.example."),
+}
+PARTIAL_FAILURES = [("mx", "AAAA"), ("none", "A"), ("none", "AAAA"), ("alias", "CNAME")]
 
 
 def run(*command, **options):
@@ -144,8 +153,7 @@ def forge(path):
 
 def answers(address, name):
     """Whether a server answers for the SOA record of a name."""
-    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split(".") if label)
-    question = struct.pack(">6H", 1, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">2H", 6, 1)
+    question = struct.pack(">6H", 1, 0x0100, 1, 0, 0, 0) + encoded(name) + struct.pack(">2H", 6, 1)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.settimeout(0.2)
         client.connect(address)
@@ -163,6 +171,38 @@ def refuse(server):
         question, client = server.recvfrom(4096)
         flags = bytes([question[2] | 0x80, 5])
         server.sendto(question[:2] + flags + question[4:], client)
+
+
+def encoded(name):
+    return b"".join(bytes([len(label)]) + label.encode() for label in name.split(".") if label) + b"\0"
+
+
+def answer_in_part(server):
+    """Answers for the zone of PARTIAL."""
+    numbers, data = {"A": 1, "CNAME": 5, "SOA": 6, "AAAA": 28}, {"A": socket.inet_aton, "CNAME": encoded}
+
+    def question(name, kind):
+        return encoded(f"{name}.{PARTIAL}") + struct.pack(">2H", numbers[kind], 1)
+
+    def record(name, kind, octets):
+        return encoded(name) + struct.pack(">HHIH", numbers[kind], 1, 0, len(octets)) + octets
+
+    known = {
+        question(*asked): record(f"{asked[0]}.{PARTIAL}", kind, data[kind](value))
+        for asked, (kind, value) in PARTIAL_RECORDS.items()
+    }
+    failing = [question(*asked) for asked in PARTIAL_FAILURES]
+    soa = encoded("ns.example.") + encoded("hostmaster.example.") + struct.pack(">5I", 1, 3600, 900, 604800, 0)
+    soa = record(PARTIAL, "SOA", soa)
+    while True:
+        message, client = server.recvfrom(4096)
+        asked = message[12:message.index(b"\0", 12) + 5]
+        answer, authority = known.get(asked.lower(), b""), b""
+        fails = asked.lower() in failing
+        if not answer and not fails:
+            authority = soa
+        counts = [0x8402 if fails else 0x8400, 1, bool(answer), bool(authority), 0]
+        server.sendto(message[:2] + struct.pack(">5H", *counts) + asked + answer + authority, client)
 
 
 def nsd(folder, port, zones):
@@ -192,7 +232,8 @@ remote-control:
 
 def unbound(folder, name, port, validates, anchor, stubs):
     (folder / "root.key").write_text(anchor)
-    listed = "".join(f'stub-zone:\n  name: "{zone}"\n  stub-addr: 127.0.0.1@{at}\n' for zone, at in stubs)
+    listed = "".join(f'stub-zone:\n  name: "{zone}"\n  stub-addr: 127.0.0.1@{at}\n'
+                     f'  stub-no-cache: {"yes" if zone == PARTIAL else "no"}\n' for zone, at in stubs)
     modules = "validator iterator" if validates else "iterator"
     anchors = f'trust-anchor-file: "{folder}/root.key"' if validates else ""
     (folder / f"{name}.conf").write_text(f"""
@@ -234,14 +275,16 @@ def serve(folder, smtp_port, tlsa, records, children):
     for zone, how in SIGNED.items():
         anchors[zone], digests[zone] = sign(zone, how, folder, parent_of)
     anchor = anchors["."]
-    silent, lame = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
-    for server in (silent, lame):
+    silent, lame, partial = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3))
+    for server in (silent, lame, partial):
         server.bind(("127.0.0.1", 0))
     threading.Thread(target=refuse, args=[lame], daemon=True).start()
+    threading.Thread(target=answer_in_part, args=[partial], daemon=True).start()
     ports = {name: free_port() for name in ("authoritative", "validating", "plain")}
     stubs = [(zone, ports["authoritative"]) for zone in zones]
     stubs += [(zone, lame.getsockname()[1]) for zone in LAME]
     stubs += [(zone, silent.getsockname()[1]) for zone in SILENT]
+    stubs.append((PARTIAL, partial.getsockname()[1]))
     commands = {
         "authoritative": nsd(folder, ports["authoritative"], zones),
         "validating": unbound(folder, "validating", ports["validating"], True, anchor, stubs),
