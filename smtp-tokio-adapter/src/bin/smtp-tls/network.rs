@@ -26,6 +26,9 @@ use smtp_tokio_adapter::lookups::{Combined, PolicyClient, PolicyFetch};
 use crate::input;
 use crate::status::Failure;
 
+#[cfg(test)]
+mod tests;
+
 /// An address, with or without a port.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Address {
@@ -279,15 +282,26 @@ impl Network {
     }
 
     /// Fetches the policies again that are due, so that none runs out because its record is
-    /// suppressed (RFC 8461, section 10.2).
-    pub(crate) async fn refresh(&self) {
+    /// suppressed (RFC 8461, section 10.2). Each one that cannot be fetched is a warning, unless
+    /// its mode is none (section 3.3): the cache has no trouble with a policy of that mode.
+    pub(crate) async fn refresh(&self, warn: impl Fn(&str)) {
         loop {
             let due = self.cache.borrow_mut().due(input::now());
             match due {
                 Some(Due::Refresh(domain)) => {
-                    let _: StsAnswer = self.sts_by(&domain, Cache::refresh).await;
+                    let answer = self.sts_by(&domain, Cache::refresh).await;
                     // No question of Postfix led to this.
                     drop(self.asked());
+                    if let (Some(cached), Some(trouble)) = (&answer.policy, &answer.trouble) {
+                        let left =
+                            cached.expires().as_secs().saturating_sub(input::now().as_secs());
+                        warn(&format!(
+                            "the MTA-STS policy of {domain} is not refreshed ({trouble}). It expires \
+                             in {} hours, and mail to the domain then goes without it: look why this \
+                             host does not get the record or the policy",
+                            left / 3600
+                        ));
+                    }
                 }
                 Some(Due::Expired(_)) => {}
                 None => return,

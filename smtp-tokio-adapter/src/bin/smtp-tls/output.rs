@@ -160,6 +160,11 @@ pub(crate) fn error(failure: &Failure) {
     let _ = writeln!(io::stderr(), "smtp-tls: {}", visible(&failure.to_string()));
 }
 
+/// One line for the administrator of a service, on standard error, as [`error`] does.
+pub(crate) fn warning(text: &str) {
+    let _ = writeln!(io::stderr(), "smtp-tls: warning: {}", visible(text));
+}
+
 /// The lines of a text, broken at spaces; a piece without a space may be longer.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();

@@ -22,7 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::input::{self, TrustOptions};
 use crate::network::{self, Network, hosts};
-use crate::output::Out;
+use crate::output::{self, Out};
 use crate::status::{Failure, Status};
 
 use self::next_hop::NextHop;
@@ -111,7 +111,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Status, Failure> {
             let service = Rc::clone(&service);
             tokio::task::spawn_local(async move {
                 loop {
-                    service.network.refresh().await;
+                    service.network.refresh(output::warning).await;
                     tokio::time::sleep(REFRESH_PAUSE).await;
                 }
             });
