@@ -18,6 +18,7 @@
 #![doc = ""]
 #![doc = include_str!("../REFERENCE.md")]
 
+mod aside;
 mod binding;
 mod client;
 mod convert;

@@ -120,7 +120,8 @@ impl CrlFetcher {
 
     /// Loads the lists that were kept on disk and are not loaded yet, one after the other, and
     /// returns how many. Files of lists that have expired, or that a newer one has replaced, are
-    /// removed. A damaged file is renamed to `*.damaged` and reported to the log.
+    /// removed. A damaged file is moved to the folder `.damaged`, where the newest eight stay, and
+    /// reported to the log.
     ///
     /// # Errors
     ///
@@ -146,7 +147,7 @@ impl CrlFetcher {
 
     /// Loads a list that was kept. It blocks on the disk, and while the list is parsed.
     fn restore(&self, folder: &Folder, file: PathBuf, now: UnixTime) -> bool {
-        let Some(kept) = store::read(&file, self.max_len) else { return false };
+        let Some(kept) = folder.read(&file, self.max_len) else { return false };
         let restored = Crl::from_der(&kept.der).map_err(ReplaceError::Crl).and_then(|list| {
             let list = Arc::new(list);
             let restore =
@@ -169,7 +170,7 @@ impl CrlFetcher {
             }
             Err(error) => {
                 tracing::warn!(url = kept.url, %error, "a kept revocation list cannot be used");
-                store::set_aside(&file, "it cannot be used");
+                folder.set_aside(&file, "it cannot be used");
                 false
             }
         }

@@ -15,6 +15,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use sha2::{Digest, Sha256};
 use smtp_tls_policy::pki::{Crl, RootsId, Trust};
 
+use crate::aside::set_aside;
+
 /// The first line of each file, and the version that is written.
 const FORM: &str = "smtp revocation list ";
 const VERSION: u32 = 1;
@@ -113,45 +115,65 @@ impl Folder {
         Ok(found)
     }
 
+    /// Reads a list that is not longer than this. A damaged file is set aside; a file of a later
+    /// version, and one that cannot be read, is named in the log and left alone.
+    pub(super) fn read(&self, path: &Path, max_len: usize) -> Option<Kept> {
+        let limit = max_len.saturating_add(MAX_HEAD_LEN);
+        let octets = match read_some(path, limit.saturating_add(1)) {
+            Ok(octets) => octets,
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => Vec::new(),
+            Err(error) => {
+                let file = path.display();
+                tracing::warn!(%file, %error, "a kept revocation list cannot be read");
+                return None;
+            }
+        };
+        match (version(&octets), head(&octets)) {
+            (Some(version), _) if version > VERSION => {
+                tracing::warn!(
+                    file = %path.display(),
+                    "a kept revocation list is of a later version of this program; it is left alone, \
+                     and fetched again when it is wanted"
+                );
+                None
+            }
+            (Some(VERSION), Some((roots, url, len))) if octets.len() <= limit => {
+                let (roots, url) = (RootsId::new(roots), url.to_owned());
+                let mut der = octets;
+                drop(der.drain(..len));
+                Some(Kept { roots, url, der })
+            }
+            (_, _) => {
+                self.set_aside(path, "not a revocation list that was kept here");
+                None
+            }
+        }
+    }
+
+    /// Moves a damaged file out of the way, so that it is not read again and can be looked at.
+    pub(super) fn set_aside(&self, path: &Path, why: &str) {
+        let file = path.display();
+        match set_aside(&self.directory, path) {
+            Ok(aside) => tracing::warn!(
+                %file,
+                aside = %aside.display(),
+                why,
+                "a kept revocation list is damaged; it is set aside, and fetched again when it is \
+                 wanted"
+            ),
+            Err(error) => tracing::warn!(
+                %file,
+                why,
+                %error,
+                "a kept revocation list is damaged, and cannot be set aside; it is fetched again \
+                 when it is wanted"
+            ),
+        }
+    }
+
     fn files(&self) -> MutexGuard<'_, HashMap<PathBuf, Weak<Crl>>> {
         // There is nothing in it that could be out of order.
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Reads a list that is not longer than this. A damaged file is set aside with the suffix
-/// `damaged`; a file of a later version, and one that cannot be read, is named in the log and left
-/// alone.
-pub(super) fn read(path: &Path, max_len: usize) -> Option<Kept> {
-    let limit = max_len.saturating_add(MAX_HEAD_LEN);
-    let octets = match read_some(path, limit.saturating_add(1)) {
-        Ok(octets) => octets,
-        Err(error) if error.kind() == io::ErrorKind::IsADirectory => Vec::new(),
-        Err(error) => {
-            let file = path.display();
-            tracing::warn!(%file, %error, "a kept revocation list cannot be read");
-            return None;
-        }
-    };
-    match (version(&octets), head(&octets)) {
-        (Some(version), _) if version > VERSION => {
-            tracing::warn!(
-                file = %path.display(),
-                "a kept revocation list is of a later version of this program; it is left alone, \
-                 and fetched again when it is wanted"
-            );
-            None
-        }
-        (Some(VERSION), Some((roots, url, len))) if octets.len() <= limit => {
-            let (roots, url) = (RootsId::new(roots), url.to_owned());
-            let mut der = octets;
-            drop(der.drain(..len));
-            Some(Kept { roots, url, der })
-        }
-        (_, _) => {
-            set_aside(path, "not a revocation list that was kept here");
-            None
-        }
     }
 }
 
@@ -164,20 +186,6 @@ pub(super) fn remove(path: &Path) -> bool {
             false
         }
         _ => true,
-    }
-}
-
-/// Renames a damaged file, so that it is not read again and can be looked at.
-pub(super) fn set_aside(path: &Path, why: &str) {
-    let aside = path.with_extension("damaged");
-    let moved = fs::rename(path, &aside);
-    tracing::warn!(
-        file = %path.display(),
-        why,
-        "a kept revocation list is damaged; it is set aside, and fetched again when it is wanted"
-    );
-    if let Err(error) = moved {
-        tracing::warn!(file = %path.display(), %error, "the damaged file cannot be renamed");
     }
 }
 

@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use super::named::Named;
 use super::walk::{Entry, Walk};
 use super::{MAX_LISTED, MAX_VALUE_LEN, Store, StoreError};
+use crate::aside::set_aside;
 
 /// The first line of each file, and the number of the form that is written.
 const FORM: &str = "smtp store ";
@@ -26,8 +27,6 @@ const NUMBER: u32 = 1;
 const SUFFIX: &str = ".rec";
 /// Of a file that is being written; what a crash leaves is overwritten.
 const TEMPORARY: &str = ".new";
-/// Of a file that was damaged.
-const DAMAGED: &str = ".damaged";
 /// Of a file of a later version whose record was put anew.
 const NEWER: &str = ".newer";
 /// Octets of a part of a key in one name of a file or folder; a longer part is several folders.
@@ -43,10 +42,10 @@ const SLICE: usize = 256;
 ///
 /// A file is written under another name, flushed to the disk, and renamed: after a crash there is
 /// the old record or the new one. A file that was damaged otherwise, and a folder in the place of
-/// one, is renamed to `*.damaged`, named in the log, and taken for absent. A file that a later
-/// version of this library wrote is named in the log once and left alone; if its record is put
-/// anew, it is kept as `*.newer`. A file that may not be read is named in the log once, and taken
-/// for absent.
+/// one, is moved to the folder `.damaged`, where the newest eight stay, named in the log, and taken
+/// for absent. A file that a later version of this library wrote is named in the log once and left
+/// alone; if its record is put anew, it is kept as `*.newer`. A file that may not be read is named
+/// in the log once, and taken for absent.
 ///
 /// Records that have expired are removed while others are put, by a task in the background for
 /// which no call waits.
@@ -55,7 +54,6 @@ const SLICE: usize = 256;
 /// nine threads of the runtime. A call that is dropped while it waits for its turn does nothing.
 #[derive(Clone, Debug)]
 pub struct FileStore {
-    directory: PathBuf,
     common: Arc<Common>,
     /// Records that were put.
     puts: Arc<AtomicU64>,
@@ -67,8 +65,9 @@ pub struct FileStore {
 }
 
 /// What the calls have in common.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Common {
+    directory: PathBuf,
     /// Taken by whatever changes files. Reading needs no lock, because a file is replaced whole.
     changing: Mutex<()>,
     /// Files that cannot be read and stay where they are, as far as the log has named them.
@@ -92,8 +91,11 @@ impl FileStore {
         let directory = directory.into();
         fs::create_dir_all(&directory)?;
         Ok(Self {
-            directory,
-            common: Arc::default(),
+            common: Arc::new(Common {
+                directory,
+                changing: Mutex::default(),
+                named: Named::default(),
+            }),
             puts: Arc::default(),
             sweeping: Arc::default(),
             readers: Arc::new(Semaphore::new(MAX_READERS)),
@@ -112,12 +114,12 @@ impl FileStore {
     fn folder(&self, prefix: &str) -> PathBuf {
         match prefix.rsplit_once('/') {
             Some((folder, _)) => self.parts(folder.split('/')),
-            None => self.directory.clone(),
+            None => self.common.directory.clone(),
         }
     }
 
     fn parts<'a>(&self, parts: impl Iterator<Item = &'a str>) -> PathBuf {
-        let mut path = self.directory.clone();
+        let mut path = self.common.directory.clone();
         for part in parts {
             let mut name = String::with_capacity(part.len());
             for (at, octet) in part.bytes().enumerate() {
@@ -148,7 +150,7 @@ impl FileStore {
             return;
         }
         let under_way = UnderWay(Arc::clone(&self.sweeping));
-        let (directory, readers) = (self.directory.clone(), Arc::clone(&self.readers));
+        let (directory, readers) = (self.common.directory.clone(), Arc::clone(&self.readers));
         let common = Arc::clone(&self.common);
         tokio::spawn(async move {
             let _under_way = under_way;
@@ -266,7 +268,7 @@ impl Store for FileStore {
 
     async fn list(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         let (store, folder, prefix) = (self.clone(), self.folder(prefix), prefix.to_owned());
-        let (common, is_first) = (Arc::clone(&self.common), folder == self.directory);
+        let (common, is_first) = (Arc::clone(&self.common), folder == self.common.directory);
         blocking(&self.readers, move || {
             let walk = match Walk::new(folder) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound && !is_first => {
@@ -387,14 +389,19 @@ fn read(path: &Path, common: &Common) -> io::Result<Option<Record>> {
             Ok(None)
         }
         Err(UnreadableRecord::Damaged) => {
-            let aside = with_suffix(path, DAMAGED);
-            let moved = fs::rename(path, &aside).err().map(tracing::field::display);
-            tracing::warn!(
-                file = %path.display(),
-                aside = %aside.display(),
-                error = moved,
-                "a file of the store is damaged; it is set aside, and its record is made anew"
-            );
+            let file = path.display();
+            match set_aside(&common.directory, path) {
+                Ok(aside) => tracing::warn!(
+                    %file,
+                    aside = %aside.display(),
+                    "a file of the store is damaged; it is set aside, and its record is made anew"
+                ),
+                Err(error) => tracing::warn!(
+                    %file,
+                    %error,
+                    "a file of the store is damaged, and cannot be set aside; its record is made anew"
+                ),
+            }
             Ok(None)
         }
     }

@@ -4,6 +4,8 @@ use std::fs::{self, ReadDir};
 use std::io;
 use std::path::PathBuf;
 
+use crate::aside;
+
 /// Folders in folders that are looked through.
 const MAX_DEPTH: usize = 8;
 
@@ -14,7 +16,7 @@ pub(super) enum Entry {
     Left(PathBuf),
 }
 
-/// Walks through a folder.
+/// Walks through a folder, but not through what was set aside.
 pub(super) struct Walk {
     open: Vec<(PathBuf, ReadDir)>,
 }
@@ -39,7 +41,8 @@ impl Iterator for Walk {
             let found = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?.is_dir())));
             match found {
                 Ok((path, false)) => return Some(Ok(Entry::File(path))),
-                Ok((_, true)) if self.open.len() > MAX_DEPTH => {}
+                Ok((path, true))
+                    if self.open.len() > MAX_DEPTH || path.ends_with(aside::FOLDER) => {}
                 Ok((path, true)) => match fs::read_dir(&path) {
                     Ok(entries) => self.open.push((path, entries)),
                     // Another call has removed it.

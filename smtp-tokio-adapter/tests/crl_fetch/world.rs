@@ -130,6 +130,11 @@ impl Folder {
         let files = files.map(|entry| entry.unwrap().path());
         files.filter(|path| path.extension().is_some_and(|it| it == suffix)).collect()
     }
+
+    /// How many files were set aside.
+    pub(crate) fn damaged(&self) -> usize {
+        std::fs::read_dir(self.0.join(".damaged")).into_iter().flatten().count()
+    }
 }
 
 impl Drop for Folder {

@@ -140,7 +140,8 @@ async fn damaged_file_is_set_aside_and_spoils_no_other() {
     for octets in damaged {
         std::fs::write(&path, &octets).unwrap();
         assert_eq!(store.list("").await.unwrap(), [("good".to_owned(), b"good".to_vec())]);
-        assert_eq!(folder.files(), ["bad.damaged", "good.rec"]);
+        assert!(!path.exists());
+        assert!(folder.0.join("good.rec").exists());
     }
     // The record of another key, copied.
     std::fs::copy(folder.0.join("good.rec"), &path).unwrap();
@@ -148,6 +149,35 @@ async fn damaged_file_is_set_aside_and_spoils_no_other() {
     assert!(store.put_new("bad", b"anew", HOUR).await.unwrap());
     store.put("bad", b"again", HOUR).await.unwrap();
     assert_eq!(store.get("bad").await.unwrap().as_deref(), Some(&b"again"[..]));
+}
+
+/// Whatever damages them, a folder of one that was a record among them.
+#[tokio::test]
+async fn of_damaged_files_the_newest_eight_are_kept_and_no_record_is_read_from_them() {
+    let folder = Folder::new("store-damage-bounded");
+    let store = FileStore::open(&folder.0).unwrap();
+    store.put("a/good", b"good", HOUR).await.unwrap();
+    let path = folder.0.join("a/bad.rec");
+    for number in 0..20 {
+        match number % 5 {
+            0 => {
+                std::fs::create_dir(&path).unwrap();
+                std::fs::copy(folder.0.join("a/good.rec"), path.join("x.rec")).unwrap();
+            }
+            _ => std::fs::write(&path, format!("damaged {number}")).unwrap(),
+        }
+        assert_eq!(store.get("a/bad").await.unwrap(), None);
+        assert_eq!(store.list("").await.unwrap(), [("a/good".to_owned(), b"good".to_vec())]);
+    }
+    let entries = std::fs::read_dir(folder.0.join(".damaged")).unwrap();
+    let mut kept: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    kept.sort_unstable();
+    let kept = kept.iter().map(|path| std::fs::read_to_string(path).unwrap_or("folder".to_owned()));
+    let expected = (12..20).map(|number| match number % 5 {
+        0 => "folder".to_owned(),
+        _ => format!("damaged {number}"),
+    });
+    assert_eq!(kept.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -262,8 +292,10 @@ async fn folder_symlink_or_file_without_permission_spoils_no_other_record() {
     std::fs::create_dir(&path).unwrap();
     std::fs::write(path.join("inside"), "inside").unwrap();
     there("folder").await;
-    assert!(folder.0.join("bad.damaged/inside").exists());
-    // The name of what is set aside is taken by a folder.
+    let aside = std::fs::read_dir(folder.0.join(".damaged")).unwrap().next().unwrap().unwrap();
+    assert!(aside.path().join("inside").exists());
+    std::fs::remove_dir_all(folder.0.join(".damaged")).unwrap();
+    std::fs::write(folder.0.join(".damaged"), "in the way").unwrap();
     std::fs::write(&path, "damaged").unwrap();
     there("file that cannot be set aside").await;
     symlink(folder.0.join("nowhere"), &path).unwrap();
