@@ -247,30 +247,39 @@ impl Crls {
         Some((time(due), time(next_update)))
     }
 
-    /// The lists without those that were only fetched, have expired, and belong to none of the
-    /// wanted points; `None` if there are none of these.
-    pub(crate) fn without_expired(&self, wanted: &Wanted, now: UnixTime) -> Option<Self> {
-        let has_expired = |crl: &&Arc<Crl>| crl.was_only_fetched() && crl.next_update() <= now;
-        let mut expired: Vec<_> = self.iter().filter(has_expired).collect();
-        if expired.is_empty() {
-            return None;
+    /// The lists that were only fetched, belong to none of the wanted points, and are of this kind.
+    pub(crate) fn unwanted(
+        &self,
+        wanted: &Wanted,
+        now: UnixTime,
+        is_of_kind: impl Fn(&Crl) -> bool,
+    ) -> Vec<Arc<Crl>> {
+        let is_in_question = |crl: &&Arc<Crl>| crl.was_only_fetched() && is_of_kind(crl);
+        let mut unwanted: Vec<_> = self.iter().filter(is_in_question).cloned().collect();
+        if unwanted.is_empty() {
+            return unwanted;
         }
         for point in wanted.points(now) {
             let points = points_of(&point.urls);
-            expired.retain(|crl| {
+            unwanted.retain(|crl| {
                 let is_other = *crl.issuer_name() != point.issuer
                     || crl.known_signer(&point.key) == Some(false);
                 is_other || !covers_any(crl, &points)
             });
         }
+        unwanted
+    }
+
+    /// The lists without these.
+    pub(crate) fn without(&self, gone: &[Arc<Crl>]) -> Self {
         let mut left = self.clone();
-        for gone in &expired {
+        for gone in gone {
             if let Some(lists) = left.0.get_mut(gone.issuer_name()) {
                 lists.retain(|crl| !Arc::ptr_eq(crl, gone));
             }
         }
         left.0.retain(|_, lists| !lists.is_empty());
-        (!expired.is_empty()).then_some(left)
+        left
     }
 
     /// The lists of this issuer.

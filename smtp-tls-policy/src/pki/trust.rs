@@ -240,10 +240,44 @@ impl Trust {
     /// cover. Lists that an administrator loaded stay, and those by which they were replaced.
     /// Returns whether a list was removed.
     pub fn drop_expired_crls(&mut self, now: UnixTime) -> bool {
-        let without = |(id, set): (&RootsId, &Arc<Set>)| {
-            Some((id.clone(), set.crls.without_expired(&set.wanted, now)?))
+        self.drop_lists(|set| set.crls.unwanted(&set.wanted, now, |crl| crl.next_update() <= now))
+    }
+
+    /// Octets of memory that the lists take which were fetched. Those that an administrator loaded,
+    /// and those by which they were replaced, do not count.
+    pub fn fetched_crl_memory(&self) -> usize {
+        let lists = self.sets.values().flat_map(|set| set.crls.iter());
+        lists.filter(|crl| crl.was_only_fetched()).map(|crl| crl.memory()).sum()
+    }
+
+    /// Removes lists that were fetched and are not [wanted](Self::wanted) any more, those that
+    /// expire first before the others, until the fetched ones take at most this many octets of
+    /// [memory](Self::fetched_crl_memory). Lists that are wanted stay, also if they take more.
+    /// Returns whether a list was removed.
+    pub fn drop_unwanted_crls(&mut self, max_memory: usize, now: UnixTime) -> bool {
+        let mut excess = self.fetched_crl_memory().saturating_sub(max_memory);
+        if excess == 0 {
+            return false;
+        }
+        let of_set = |set: &Arc<Set>| set.crls.unwanted(&set.wanted, now, |_| true);
+        let mut unwanted: Vec<_> = self.sets.values().flat_map(of_set).collect();
+        unwanted.sort_by_key(|crl| crl.next_update());
+        unwanted.retain(|crl| {
+            let goes = excess > 0;
+            excess = excess.saturating_sub(crl.memory());
+            goes
+        });
+        let goes = |crl: &Arc<Crl>| unwanted.iter().any(|gone| Arc::ptr_eq(gone, crl));
+        self.drop_lists(|set| set.crls.iter().filter(|crl| goes(crl)).cloned().collect())
+    }
+
+    /// Removes these lists of each set. Returns whether there are any.
+    fn drop_lists(&mut self, of: impl Fn(&Set) -> Vec<Arc<Crl>>) -> bool {
+        let gone = |(id, set): (&RootsId, &Arc<Set>)| {
+            let gone = of(set);
+            (!gone.is_empty()).then(|| (id.clone(), set.crls.without(&gone)))
         };
-        let changed: Vec<_> = self.sets.iter().filter_map(without).collect();
+        let changed: Vec<_> = self.sets.iter().filter_map(gone).collect();
         let is_changed = !changed.is_empty();
         for (id, crls) in changed {
             self.set(&id).crls = crls;

@@ -245,6 +245,54 @@ fn expired_list_is_dropped_unless_it_is_wanted_or_an_administrator_loaded_it() {
     assert_eq!(bench.trust.crls(&id).count(), 1);
 }
 
+/// What is fetched and not wanted makes room for what is wanted, and nothing else does.
+#[test]
+fn room_is_made_by_unwanted_fetched_lists_that_expire_first() {
+    use std::sync::Arc;
+    let root = Authority::new("Root");
+    let url = |number| format!("http://example.com/{number}.crl");
+    let leaf = |number| {
+        let mut params = with_points(leaf_params(&[HOST]), &[&url(number)]);
+        params.not_after = days(100);
+        root.issue(&params)
+    };
+    let id = RootsId::public();
+    let mut bench = Bench::new(&[&root]).revocation(Revocation::IfConfigured);
+    let list = |number, until| {
+        let uris = vec![url(number)];
+        let scope = rcgen::CrlIssuingDistributionPoint {
+            distribution_point: rcgen::CrlDistributionPoint { uris },
+            scope: None,
+        };
+        let list = root.crl_scoped(&[], days(-1), days(until), Some(scope));
+        Arc::new(Crl::from_der(&list).unwrap())
+    };
+    // The list of each number expires on that day.
+    for number in [30, 50, 40] {
+        bench.judge(&[&leaf(number).der]);
+        let wanted = bench.trust.wanted(now());
+        let wanted = wanted.iter().find(|it| it.urls == [url(number)]).unwrap();
+        bench.trust.replace_wanted_crl(wanted, list(number, number), now()).unwrap();
+    }
+    let all = bench.trust.fetched_crl_memory();
+    bench.trust.replace_crl(&id, list(0, 20)).unwrap();
+    assert_eq!(bench.trust.fetched_crl_memory(), all, "an administrator's list does not count");
+    let loaded = |bench: &Bench| {
+        let mut left: Vec<_> = bench.trust.crls(&id).map(|it| it.next_update()).collect();
+        left.sort_unstable();
+        left
+    };
+    let before = loaded(&bench);
+    assert!(!bench.trust.drop_unwanted_crls(0, now()), "all are wanted");
+    let unwanted = later(WANTED_FOR.as_secs() + 1);
+    assert!(!bench.trust.drop_unwanted_crls(all, unwanted), "there is room");
+    assert!(bench.trust.drop_unwanted_crls(all - 1, unwanted));
+    assert_eq!(loaded(&bench), [before[0], before[2], before[3]]);
+    assert!(bench.trust.drop_unwanted_crls(0, unwanted));
+    assert_eq!(loaded(&bench), before[..1]);
+    assert_eq!(bench.trust.fetched_crl_memory(), 0);
+}
+
 /// An authority has two keys under one name, and its old list names no distribution point.
 #[test]
 fn list_of_another_key_of_the_issuer_does_not_count_for_a_wanted_one() {

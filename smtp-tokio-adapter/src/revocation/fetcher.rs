@@ -19,6 +19,9 @@ use crate::lookups::Lookups;
 
 /// Most octets of a list, unless set: a list of a million entries has some 40 MiB.
 pub const DEFAULT_MAX_LIST_LEN: usize = 64 << 20;
+/// Most octets of memory that all fetched lists take, unless set: those of the public authorities
+/// that a server meets as a rule take some 100 MiB.
+pub const DEFAULT_MAX_MEMORY: usize = 512 << 20;
 /// How long one fetch may take, unless set, from the look-up of the host to the last octet.
 pub const DEFAULT_FETCH_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often [`CrlFetcher::run`] looks for lists that are due, unless set.
@@ -35,6 +38,7 @@ pub struct CrlFetcher {
     trust: Arc<LiveTrust>,
     folder: Option<Arc<Folder>>,
     max_len: usize,
+    max_memory: usize,
     timeout: Duration,
     interval: Duration,
     reach: Reach,
@@ -61,6 +65,7 @@ impl CrlFetcher {
             trust,
             folder: None,
             max_len: DEFAULT_MAX_LIST_LEN,
+            max_memory: DEFAULT_MAX_MEMORY,
             timeout: DEFAULT_FETCH_TIMEOUT,
             interval: DEFAULT_INTERVAL,
             reach: Reach::default(),
@@ -82,6 +87,18 @@ impl CrlFetcher {
     #[must_use]
     pub fn with_max_list_len(mut self, max_len: usize) -> Self {
         self.max_len = max_len;
+        self
+    }
+
+    /// Lets all lists that were fetched take at most this many octets of memory. A list for which
+    /// there is no room takes the place of lists that no judgement has named for
+    /// [`WANTED_FOR`](smtp_tls_policy::pki::WANTED_FOR), and never of others: if that is not
+    /// enough, it is refused with [`CrlFetchError::NoRoom`], and the log warns of it. Lists that an
+    /// administrator loaded do not count. What a fetch takes until its list is loaded does not
+    /// count either.
+    #[must_use]
+    pub fn with_max_memory(mut self, max_memory: usize) -> Self {
+        self.max_memory = max_memory;
         self
     }
 
@@ -120,8 +137,9 @@ impl CrlFetcher {
 
     /// Loads the lists that were kept on disk and are not loaded yet, one after the other, and
     /// returns how many. Files of lists that have expired, or that a newer one has replaced, are
-    /// removed. A damaged file is moved to the folder `.damaged`, where the newest eight stay, and
-    /// reported to the log.
+    /// removed; those of lists for which there is no [room](Self::with_max_memory) stay. A damaged
+    /// file is moved to the folder `.damaged`, where the newest eight stay, and reported to the
+    /// log.
     ///
     /// # Errors
     ///
@@ -148,10 +166,13 @@ impl CrlFetcher {
     /// Loads a list that was kept. It blocks on the disk, and while the list is parsed.
     fn restore(&self, folder: &Folder, file: PathBuf, now: UnixTime) -> bool {
         let Some(kept) = folder.read(&file, self.max_len) else { return false };
-        let restored = Crl::from_der(&kept.der).map_err(ReplaceError::Crl).and_then(|list| {
+        let parsed = Crl::from_der(&kept.der).map_err(|error| ReplaceError::Crl(error).into());
+        let restored = parsed.and_then(|list| {
             let list = Arc::new(list);
-            let restore =
-                |trust: &mut Trust| trust.restore_fetched_crl(&kept.roots, Arc::clone(&list), now);
+            let restore = |trust: &mut Trust| {
+                let replaced = trust.restore_fetched_crl(&kept.roots, Arc::clone(&list), now)?;
+                self.check_room(trust).map(|()| replaced)
+            };
             self.trust.try_update(restore).map(|replaced| (list, replaced))
         });
         match restored {
@@ -163,9 +184,16 @@ impl CrlFetcher {
                 }
                 replaced != Replaced::Unchanged
             }
-            Err(error @ (ReplaceError::Expired { .. } | ReplaceError::Older { .. })) => {
+            Err(CrlFetchError::List(
+                error @ (ReplaceError::Expired { .. } | ReplaceError::Older { .. }),
+            )) => {
                 tracing::debug!(url = kept.url, %error, "a kept revocation list is removed");
                 store::remove(&file);
+                false
+            }
+            Err(error @ CrlFetchError::NoRoom { .. }) => {
+                let code = error.code();
+                tracing::warn!(url = kept.url, code, %error, "a kept revocation list is not loaded");
                 false
             }
             Err(error) => {
@@ -173,6 +201,15 @@ impl CrlFetcher {
                 folder.set_aside(&file, "it cannot be used");
                 false
             }
+        }
+    }
+
+    /// Whether the lists that were fetched have room.
+    fn check_room(&self, trust: &Trust) -> Result<(), CrlFetchError> {
+        let (needed, limit) = (trust.fetched_crl_memory(), self.max_memory);
+        match needed <= limit {
+            true => Ok(()),
+            false => Err(CrlFetchError::NoRoom { needed, limit }),
         }
     }
 
@@ -301,7 +338,10 @@ impl CrlFetcher {
                 tracing::debug!(url, code, %error, "no revocation list from this URL");
             }
             // The server of one URL must not hide what the others have.
-            let is_over = taken.as_ref().is_ok_and(|it| it.is_new() && it.list.next_update() > now);
+            let is_over = match &taken {
+                Ok(it) => it.is_new() && it.list.next_update() > now,
+                Err(error) => matches!(error, CrlFetchError::NoRoom { .. }),
+            };
             if rank(&taken) >= rank(&best.1) {
                 best = (url.clone(), taken);
             }
@@ -344,12 +384,16 @@ impl CrlFetcher {
         der: Vec<u8>,
         now: UnixTime,
     ) -> Result<Taken, CrlFetchError> {
-        let (trust, wanted) = (Arc::clone(&self.trust), wanted.clone());
+        let (fetcher, wanted) = (self.clone(), wanted.clone());
         spawn_blocking(move || {
             let list = Arc::new(Crl::from_der(&der).map_err(ReplaceError::Crl)?);
-            let replace =
-                |trust: &mut Trust| trust.replace_wanted_crl(&wanted, Arc::clone(&list), now);
-            let replaced = trust.try_update(replace)?;
+            let replace = |trust: &mut Trust| {
+                let replaced = trust.replace_wanted_crl(&wanted, Arc::clone(&list), now)?;
+                // An error leaves the trust as it is, with the lists that are dropped here.
+                trust.drop_unwanted_crls(fetcher.max_memory, now);
+                fetcher.check_room(trust).map(|()| replaced)
+            };
+            let replaced = fetcher.trust.try_update(replace)?;
             Ok(Taken { list, der, replaced })
         })
         .await?

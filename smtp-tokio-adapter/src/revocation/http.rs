@@ -38,6 +38,15 @@ pub enum CrlFetchError {
     /// The list is longer than the limit, in octets.
     #[error("the list is longer than {0} octets")]
     TooLong(usize),
+    /// The lists that were fetched would take more memory than the limit: see
+    /// [`with_max_memory`](super::CrlFetcher::with_max_memory).
+    #[error("with this list the fetched ones take {needed} octets of memory, and may take {limit}")]
+    NoRoom {
+        /// Octets that all fetched lists would take.
+        needed: usize,
+        /// The limit, in octets.
+        limit: usize,
+    },
     /// The whole fetch took longer than the limit.
     #[error("the fetch took longer than {} s", .0.as_secs_f32())]
     Timeout(Duration),
@@ -59,6 +68,7 @@ impl CrlFetchError {
             Self::Http(_) => "crl-fetch-http",
             Self::Status(_) => "crl-fetch-status",
             Self::TooLong(_) => "crl-fetch-too-long",
+            Self::NoRoom { .. } => "crl-fetch-no-room",
             Self::Timeout(_) => "crl-fetch-timeout",
             Self::List(ReplaceError::Older { .. }) => "crl-fetch-older",
             Self::List(ReplaceError::Expired { .. }) => "crl-fetch-expired",

@@ -10,7 +10,8 @@
 //! Of the URLs of a list each is tried until one brings a newer list that is signed by the right
 //! key and has not expired. A list that has expired already is refused unless it replaces one, and
 //! a list that no judgement has named for two weeks is dropped when it expires, with its file:
-//! certificates that pass without a list would fail because of it. Lists that an administrator
+//! certificates that pass without a list would fail because of it. If there is no room for another
+//! list in memory, such a list goes before it expires. Lists that an administrator
 //! loaded stay, and so does a fetched list that is still wanted: when they expire, the rule of the
 //! connector says so.
 //!
@@ -108,7 +109,8 @@ pub use crlite::{
 };
 #[cfg(feature = "crl-fetch")]
 pub use fetcher::{
-    CrlFetcher, DEFAULT_FETCH_TIMEOUT, DEFAULT_INTERVAL, DEFAULT_MAX_LIST_LEN, FetchedList,
+    CrlFetcher, DEFAULT_FETCH_TIMEOUT, DEFAULT_INTERVAL, DEFAULT_MAX_LIST_LEN, DEFAULT_MAX_MEMORY,
+    FetchedList,
 };
 #[cfg(feature = "crl-fetch")]
 pub use http::CrlFetchError;

@@ -9,6 +9,7 @@ mod fetching;
 mod first_contact;
 mod kept;
 mod long;
+mod memory;
 mod urls;
 mod web;
 mod world;

@@ -200,6 +200,11 @@ impl Crl {
         self.len() == 0
     }
 
+    /// Octets of memory that the list takes: its encoding and the table over its serial numbers.
+    pub fn memory(&self) -> usize {
+        size_of::<Self>() + self.der.len() + self.serials.memory()
+    }
+
     /// Whether the list revokes this serial number: the contents of the INTEGER, in DER. That means
     /// something only for a certificate of the list's issuer, and once the signature is verified:
     /// judgements see to both.

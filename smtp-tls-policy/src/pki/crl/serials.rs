@@ -40,6 +40,11 @@ impl Serials {
         self.count
     }
 
+    /// Octets of memory of the table.
+    pub(super) fn memory(&self) -> usize {
+        size_of_val(&*self.slots)
+    }
+
     /// Whether a serial number is in the list. The contents of both INTEGERs are compared as the
     /// shortest encoding.
     pub(super) fn contains(&self, der: &[u8], serial: &[u8]) -> bool {
