@@ -11,13 +11,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use common::{
-    HOST, Pki, changed, connector, envelope, outbound, outbound_with, plan_for, provider, send,
-    sender_of, smtp, start, to_data, to_host, to_mail,
+    HOST, Pki, changed, connector, envelope, outbound, outbound_with, pipelined, plan_for,
+    provider, send, sender_of, smtp, start, to_data, to_host, to_mail,
 };
 use rustls::pki_types::UnixTime;
 use smtp_proto::error::Error;
 use smtp_proto::route::{NO_SUCH_DOMAIN, RecipientStatus};
-use smtp_proto::wire::reply::{EnhancedCode, Reply};
+use smtp_proto::wire::reply::EnhancedCode;
 use smtp_tls_policy::inquiry::DnsAnswer;
 use smtp_tls_policy::plan::DnsStatus;
 use smtp_tls_policy::rules::{IdentityId, OutboundConnector, Posture};
@@ -360,31 +360,27 @@ async fn a_connection_knows_whether_it_can_be_used_again() {
 }
 
 /// RFC 5321, section 4.5.3.1.10: 552 to RCPT is what RFC 821 had for too many recipients.
-#[test]
-fn too_many_recipients_is_no_reason_to_give_one_up() {
-    let buf = |reply: &str| Reply::parse(reply.as_bytes()).unwrap().unwrap().into_owned();
-    let word = |reply: &str| {
-        let recipients = vec![Some(buf("250 ok\r\n")), Some(buf(reply))];
-        let end = Ok(OutcomeBuf::NoRecipients);
-        let (delivered, not_sent, left) = (Vec::new(), Vec::new(), Vec::new());
-        Delivery { recipients, delivered, not_sent, left, end }.status(1)
-    };
-    let later = Some(RecipientStatus::Deferred(EnhancedCode::new(4, 5, 3)));
-    assert_eq!(word("552 too many recipients\r\n"), later);
-    assert_eq!(word("552 5.5.3 too many recipients\r\n"), later);
-    assert_eq!(word("452 4.5.3 too many recipients\r\n"), later);
-    assert_eq!(
-        word("552 5.2.2 mailbox full\r\n"),
-        Some(RecipientStatus::Bounced(EnhancedCode::new(5, 2, 2)))
-    );
-    assert_eq!(
-        word("552 5.3.4 too big\r\n"),
-        Some(RecipientStatus::Bounced(EnhancedCode::new(5, 3, 4)))
-    );
-    assert_eq!(
-        word("550 no such user\r\n"),
-        Some(RecipientStatus::Bounced(EnhancedCode::new(5, 0, 0)))
-    );
+#[tokio::test]
+async fn too_many_recipients_is_no_reason_to_give_one_up() {
+    let bounced = |subject, detail| RecipientStatus::Bounced(EnhancedCode::new(5, subject, detail));
+    let later = RecipientStatus::Deferred(EnhancedCode::new(4, 5, 3));
+    for (reply, status) in [
+        ("552 too many recipients", later),
+        ("552 5.5.3 too many recipients", later),
+        ("452 4.5.3 too many recipients", later),
+        ("552 5.2.2 mailbox full", bounced(2, 2)),
+        ("552 5.3.4 too big", bounced(3, 4)),
+        ("550 no such user", bounced(0, 0)),
+    ] {
+        let script = pipelined(&format!("250 sender\n250 good\n{reply}\n354 go"));
+        let (ours, peer) = in_memory(script.expect_message().say("250 kept"));
+        let mut connection = open(&outbound(&Pki::new()), ours).await;
+        let envelope = Arc::new(envelope(&["good@test.example", "other@test.example"]));
+        let delivery = connection.send(envelope, &mut &b"x\r\n"[..]).await;
+        assert_eq!(delivery.status(0), Some(RecipientStatus::Delivered), "{reply}");
+        assert_eq!(delivery.status(1), Some(status), "{reply}");
+        drop(peer.await.unwrap());
+    }
 }
 
 /// A recipient that a server's limit leaves for the next transaction is tried at the next host when

@@ -265,7 +265,7 @@ impl<S: Io> Connection<S> {
                     ClientEvent::Recipient { index, reply } => {
                         // Not settled yet: if a later reply shows that the replies are out of step,
                         // this one may belong to another recipient.
-                        delivery.recipients[index] = Some(reply.into_owned());
+                        delivery.answered(index, reply.into_owned());
                     }
                     ClientEvent::Delivered { index, reply } => {
                         delivery.delivered.push((index, reply.into_owned()));

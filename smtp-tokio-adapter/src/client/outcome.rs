@@ -376,6 +376,9 @@ pub struct Delivery {
     pub left: Vec<usize>,
     /// How the transaction as a whole ended.
     pub end: Result<OutcomeBuf, Failure>,
+    /// The first recipient that RCPT accepted, by index. The status of each of many recipients may
+    /// depend on it.
+    first_accepted: Option<usize>,
 }
 
 /// How a transaction ended, as owned data; see [`client::Outcome`].
@@ -407,7 +410,16 @@ impl Delivery {
             not_sent: Vec::new(),
             left: Vec::new(),
             end,
+            first_accepted: None,
         }
+    }
+
+    /// The reply to RCPT of a recipient. The replies come in the order of the indices.
+    pub(crate) fn answered(&mut self, index: usize, reply: Reply<'static>) {
+        if reply.is_positive() {
+            self.first_accepted.get_or_insert(index);
+        }
+        self.recipients[index] = Some(reply);
     }
 
     /// Whether the connection ended the transaction, and the message was neither accepted nor in
@@ -433,8 +445,7 @@ impl Delivery {
     /// Whether an earlier recipient of the transaction was accepted: the first one cannot be one
     /// too many.
     fn has_accepted_before(&self, index: usize) -> bool {
-        let mut earlier = self.recipients.iter().take(index);
-        earlier.any(|reply| reply.as_ref().is_some_and(|reply| reply.is_positive()))
+        self.first_accepted.is_some_and(|first| first < index)
     }
 
     /// Whether RCPT was refused for the number of recipients alone.
