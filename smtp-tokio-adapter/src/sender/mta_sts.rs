@@ -339,6 +339,14 @@ impl<L: Lookups> Sender<L> {
         }
     }
 
+    /// The id in the record of a domain.
+    ///
+    /// A record that cannot be looked up is as good as none, unless a policy is cached (RFC 8461,
+    /// sections 3.1 and 3.3), also where the look-up timed out. A resolver that has just answered
+    /// for the MX records is silent, as far as can be told, because the domain's name servers are,
+    /// and those of domains without MTA-STS may be. An attacker who suppresses the record of a
+    /// policy that was never seen succeeds in any case (section 10.2). Only a question that this
+    /// side could not ask defers the mail.
     async fn policy_id(&self, domain: &Domain) -> Result<Option<PolicyId>, Trouble> {
         let Some(name) = record_name(domain) else { return Ok(None) };
         let answer = self.answered(lookup("txt", self.lookups.txt(&name)).await);
