@@ -310,6 +310,38 @@ async fn a_delegation_that_cannot_be_looked_up_is_a_failure_and_not_insecure() {
     }
 }
 
+/// Servers of unsigned zones may answer for addresses alone. Nothing depends on the other records
+/// there; at a name that is signed its status is open without them.
+#[tokio::test]
+async fn ns_and_ds_records_that_fail_below_an_unsigned_delegation_hold_up_no_answer() {
+    let Some(dns) = dns() else { return };
+    let (resolver, forger) = forged(dns, |query, answer| {
+        let is_of_validation = matches!(query.query_type(), RecordType::NS | RecordType::DS);
+        if is_of_validation && query.name().iter().count() > 2 {
+            answer.metadata.response_code = ResponseCode::ServFail;
+            answer.answers.clear();
+        }
+    })
+    .await;
+    for host in ["mx.insecure.example", "alias6.insecure.example"] {
+        let found = resolver.look_up_ipv4(&domain(host)).await.unwrap();
+        assert_eq!((found.status, found.records.len()), (DnsStatus::Insecure, 1), "{host}");
+    }
+    assert!(forger.asked().contains(&"NS mx.insecure.example.".to_owned()));
+    let found = resolver.look_up_ipv4(&domain("mx.secure.example")).await.unwrap();
+    assert_eq!(found.status, DnsStatus::Secure);
+    // Whether the delegation is unsigned is not known.
+    let (resolver, _forger) = forged(dns, |query, answer| {
+        if matches!(query.query_type(), RecordType::NS | RecordType::DS) {
+            answer.metadata.response_code = ResponseCode::ServFail;
+            answer.answers.clear();
+        }
+    })
+    .await;
+    let found = resolver.look_up_ipv4(&domain("mx.insecure.example")).await;
+    assert_eq!(found.unwrap_err(), Fault::ResponseCode(2));
+}
+
 #[tokio::test]
 async fn the_ad_bit_counts_for_nothing_where_answers_are_validated() {
     let Some(dns) = dns() else { return };

@@ -81,8 +81,9 @@ struct Work {
     /// Keys and delegations that this question has seen: what is looked at twice is the same twice,
     /// whatever its time to live.
     seen: Mutex<HashMap<Query, DnsResponse>>,
-    /// The first message that failed. The validator says "bogus" of whatever it cannot look up.
-    fault: Mutex<Option<Fault>>,
+    /// The type that the first message that failed asked for, and why it failed. The validator says
+    /// "bogus" of whatever it cannot look up.
+    fault: Mutex<Option<(RecordType, Fault)>>,
     /// Why the servers that were asked last have not answered, while another one is asked.
     so_far: Mutex<Option<Fault>>,
 }
@@ -111,6 +112,15 @@ impl Upstream {
 
     /// Why no answer came, if it was not for the validation.
     pub(super) fn fault(&self) -> Option<Fault> {
+        self.first_fault().map(|(_, fault)| fault)
+    }
+
+    /// Whether what failed first was no answer to a question of a sender, but what validates one.
+    pub(super) fn has_answer(&self) -> bool {
+        self.first_fault().is_some_and(|(kind, _)| is_of_validation(kind))
+    }
+
+    fn first_fault(&self) -> Option<(RecordType, Fault)> {
         *self.work.fault.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -125,8 +135,9 @@ impl Upstream {
 
     pub(super) async fn ask(&self, request: &DnsRequest) -> Result<DnsResponse, Fault> {
         let answer = self.exchange(request).await;
-        if let Err(fault) = &answer {
-            self.work.fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(*fault);
+        if let (Err(fault), [query]) = (&answer, &request.queries[..]) {
+            let mut first = self.work.fault.lock().unwrap_or_else(PoisonError::into_inner);
+            first.get_or_insert((query.query_type, *fault));
         }
         answer
     }
@@ -144,8 +155,7 @@ impl Upstream {
         if self.work.looks.fetch_add(1, Ordering::Relaxed) >= MAX_LOOKS {
             return Err(Fault::Queries);
         }
-        // The validator asks for these; no question of a sender does.
-        let keep = matches!(query.query_type, RecordType::DNSKEY | RecordType::DS | RecordType::NS);
+        let keep = is_of_validation(query.query_type);
         if keep && let Some(response) = self.work.find(query) {
             // What follows is checked at once. Between two checks others have their turn, and the
             // time limit.
@@ -235,6 +245,11 @@ impl Upstream {
         }
         Err(fault)
     }
+}
+
+/// Whether the validator asks for these; no question of a sender does.
+fn is_of_validation(kind: RecordType) -> bool {
+    matches!(kind, RecordType::DNSKEY | RecordType::DS | RecordType::NS)
 }
 
 /// Which of two faults is the reason: what a server answered, then that one cannot be asked, which

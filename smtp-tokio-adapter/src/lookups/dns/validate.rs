@@ -92,16 +92,32 @@ pub(super) async fn validate(
     query: Query,
 ) -> Result<(Hop, DnsResponse), Fault> {
     let Some((anchor, keys)) = anchors.start(query.name(), upstream).await? else {
-        let request = DnsRequest::from_query(query, DnsRequestOptions::default());
-        let response = upstream.ask(&request).await?;
-        return Ok((Hop { is_secure: false, says: says(&response)? }, response));
+        return ask_unsigned(upstream, query).await;
     };
     let validator = Validator::new(upstream, anchor, keys);
-    let (response, status) = validator.look_up(query.clone()).await?;
+    let (response, status) = match validator.look_up(query.clone()).await {
+        // The validator looks for the zone from the name upwards, by NS and DS records. A server of
+        // an unsigned zone may answer for addresses alone, and nothing depends on other records
+        // below an unsigned delegation.
+        Err(_)
+            if upstream.has_answer()
+                && matches!(validator.unsigned_cut(query.name()).await, Ok(Cut::Unsigned)) =>
+        {
+            return ask_unsigned(upstream, query).await;
+        }
+        answer => answer?,
+    };
     if matches!(status, Status::Insecure | Status::Bogus) {
         validator.is_unsigned(query.name(), &response).await?;
     }
     Ok((Hop { is_secure: status == Status::Secure, says: says(&response)? }, response))
+}
+
+/// Asks for what is known to be not signed.
+async fn ask_unsigned(upstream: &Upstream, query: Query) -> Result<(Hop, DnsResponse), Fault> {
+    let request = DnsRequest::from_query(query, DnsRequestOptions::default());
+    let response = upstream.ask(&request).await?;
+    Ok((Hop { is_secure: false, says: says(&response)? }, response))
 }
 
 fn says(response: &DnsResponse) -> Result<Says, Fault> {
@@ -163,6 +179,14 @@ enum Delegation {
     Unsigned,
     /// It is none.
     None,
+}
+
+/// What is on the way from the anchor to a name.
+enum Cut {
+    /// An unsigned delegation.
+    Unsigned,
+    /// None: the name is in this signed zone.
+    None(Name),
 }
 
 impl<'a> Validator<'a> {
@@ -255,15 +279,10 @@ impl<'a> Validator<'a> {
 
     /// Makes sure that no chain of signed delegations leads to the name.
     async fn is_unsigned(&self, name: &Name, response: &DnsResponse) -> Result<(), Fault> {
-        let mut zone = self.anchor.clone();
-        for labels in zone.iter().count() + 1..=name.iter().count() {
-            let cut = name.trim_to(labels);
-            match self.delegation(&zone, &cut).await? {
-                Delegation::Signed => zone = cut,
-                Delegation::Unsigned => return Ok(()),
-                Delegation::None => {}
-            }
-        }
+        let zone = match self.unsigned_cut(name).await? {
+            Cut::Unsigned => return Ok(()),
+            Cut::None(zone) => zone,
+        };
         // RFC 9276, section 3.2: too many iterations make a denial insecure, if it is the zone's
         // own, and so the proof that nothing is closer than a wildcard that answers.
         let mut records = response.answers.iter().filter(|it| signature(it).is_none());
@@ -272,6 +291,20 @@ impl<'a> Validator<'a> {
             true => Ok(()),
             false => Err(Fault::Bogus),
         }
+    }
+
+    /// Walks down from the anchor to the name, as far as the first unsigned delegation.
+    async fn unsigned_cut(&self, name: &Name) -> Result<Cut, Fault> {
+        let mut zone = self.anchor.clone();
+        for labels in zone.iter().count() + 1..=name.iter().count() {
+            let cut = name.trim_to(labels);
+            match self.delegation(&zone, &cut).await? {
+                Delegation::Signed => zone = cut,
+                Delegation::Unsigned => return Ok(Cut::Unsigned),
+                Delegation::None => {}
+            }
+        }
+        Ok(Cut::None(zone))
     }
 
     async fn delegation(&self, zone: &Name, cut: &Name) -> Result<Delegation, Fault> {
