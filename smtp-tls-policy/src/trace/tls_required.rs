@@ -1,5 +1,7 @@
 //! The header field `TLS-Required: No` (RFC 8689, section 3).
 
+use memchr::memchr;
+
 /// Whether a message, or its header section alone, has exactly one header field `TLS-Required`, and
 /// its value is `No`. A receiver tags the message with it (RFC 8689, section 4.1), for
 /// [`MessageTls::new`](crate::plan::MessageTls::new).
@@ -17,8 +19,11 @@ pub fn tls_required_no(message: &[u8]) -> bool {
     const NAME: &[u8] = b"TLS-Required:";
     let (mut fields, mut continues) = (0_u64, false);
     let mut value: Vec<u8> = Vec::new();
-    for line in message.split_inclusive(|&byte| byte == b'\n') {
-        let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let mut rest = message;
+    while !rest.is_empty() {
+        let end = memchr(b'\n', rest).unwrap_or(rest.len());
+        let line = &rest[..end];
+        rest = rest.get(end + 1..).unwrap_or_default();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         match line.first() {
             None => break,

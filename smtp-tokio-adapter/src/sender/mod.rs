@@ -471,7 +471,9 @@ impl<L: Lookups> Sender<L> {
         clear_now: &BTreeSet<usize>,
         whole: &Whole<'_, '_, M>,
     ) -> Walked {
-        let credentials = lock(&self.credentials).get(&*group.connector.name).cloned();
+        let smart_host = group.connector.smart_host.as_ref();
+        let credentials =
+            smart_host.and_then(|_| lock(&self.credentials).get(&*group.connector.name).cloned());
         let is_later = group.indices.iter().all(|index| clear_now.contains(index));
         let part = part(whole.envelope, &group.indices);
         let on_later_run = is_later.then(|| {

@@ -1,0 +1,53 @@
+//! Questions that are under way: whoever asks one of them again waits for the same answer.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::OnceCell;
+
+/// Answers that somebody waits for, by question.
+pub(super) struct UnderWay<Q: Eq + Hash, A>(Mutex<HashMap<Q, Arc<OnceCell<A>>>>);
+
+impl<Q: Eq + Hash, A> Default for UnderWay<Q, A> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<Q: Clone + Eq + Hash, A: Clone> UnderWay<Q, A> {
+    /// Asks this question, or waits for the answer if it is being asked. If the one who asks gives
+    /// up, the next one who waits asks.
+    pub(super) async fn ask(&self, question: Q, asking: impl Future<Output = A>) -> A {
+        let answer = Arc::clone(self.lock().entry(question.clone()).or_default());
+        let waiting = Waiting { under_way: self, question, answer };
+        waiting.answer.get_or_init(|| asking).await.clone()
+    }
+}
+
+impl<Q: Eq + Hash, A> UnderWay<Q, A> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Q, Arc<OnceCell<A>>>> {
+        // The map is in order whenever the lock is free.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Somebody who waits for an answer.
+struct Waiting<'a, Q: Eq + Hash, A> {
+    under_way: &'a UnderWay<Q, A>,
+    question: Q,
+    answer: Arc<OnceCell<A>>,
+}
+
+impl<Q: Eq + Hash, A> Drop for Waiting<'_, Q, A> {
+    /// Who asks from now on is not told an answer of earlier; and nobody is left, if this was the
+    /// last one.
+    fn drop(&mut self) {
+        let mut questions = self.under_way.lock();
+        let is_this = questions.get(&self.question).is_some_and(|it| Arc::ptr_eq(it, &self.answer));
+        // The map has one of the two, and each other one who waits has one more.
+        if is_this && (self.answer.initialized() || Arc::strong_count(&self.answer) == 2) {
+            questions.remove(&self.question);
+        }
+    }
+}
