@@ -150,7 +150,7 @@ async fn a_question_that_is_under_way_is_not_asked_again() {
 }
 
 #[tokio::test]
-async fn if_the_one_that_asks_gives_up_another_one_asks_and_nobody_is_forgotten() {
+async fn if_the_call_that_asks_is_dropped_another_one_asks_and_all_have_the_answer() {
     let (resolver, forger) = slow().await;
     let mut asking = many(&resolver);
     while forger.asked().is_empty() {
@@ -165,7 +165,7 @@ async fn if_the_one_that_asks_gives_up_another_one_asks_and_nobody_is_forgotten(
         assert_eq!(answer.await.unwrap(), Ok(1));
     }
     assert_eq!(forger.asked().len(), 2);
-    // Nobody waits any more, whoever gives up.
+    // A call that is dropped leaves nothing for which a later one waits.
     tokio::select! {
         biased;
         answer = ipv4(&resolver) => panic!("{answer:?}"),

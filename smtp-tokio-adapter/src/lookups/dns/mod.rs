@@ -124,7 +124,7 @@ pub const DEFAULT_CACHE_LIMIT: usize = 8 << 20;
 /// Answers the questions of a sender by DNS, and says of each answer whether it is secure.
 ///
 /// One value serves a process; what it has learned is shared by all that ask. A question that is
-/// under way is not asked again: whoever asks it waits for the same answer. If the one that asked
+/// under way is not asked again: all that ask it wait for the same answer. If the call that asked
 /// first is dropped, another one asks: then the answer may take twice the time limit.
 pub struct Resolver {
     servers: Servers,
@@ -304,7 +304,7 @@ impl Resolver {
             found
         };
         let asking = self.under_way.ask((name.clone(), kind), asking);
-        // Whoever asks first may give up, and so may the next one.
+        // The call that asks may be dropped, and so may the next one.
         let answer = tokio::time::timeout(self.time_limit.saturating_mul(2), asking).await;
         answer.unwrap_or(Err(Fault::Timeout))
     }

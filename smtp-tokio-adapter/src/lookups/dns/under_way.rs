@@ -1,4 +1,4 @@
-//! Questions that are under way: whoever asks one of them again waits for the same answer.
+//! Questions that are under way: all that ask one of them wait for the same answer.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::OnceCell;
 
-/// Answers that somebody waits for, by question.
+/// Answers for which calls wait, by question.
 pub(super) struct UnderWay<Q: Eq + Hash, A>(Mutex<HashMap<Q, Arc<OnceCell<A>>>>);
 
 impl<Q: Eq + Hash, A> Default for UnderWay<Q, A> {
@@ -16,8 +16,8 @@ impl<Q: Eq + Hash, A> Default for UnderWay<Q, A> {
 }
 
 impl<Q: Clone + Eq + Hash, A: Clone> UnderWay<Q, A> {
-    /// Asks this question, or waits for the answer if it is being asked. If the one who asks gives
-    /// up, the next one who waits asks.
+    /// Asks this question, or waits for the answer if it is being asked. If the call that asks is
+    /// dropped, the next one that waits asks.
     pub(super) async fn ask(&self, question: Q, asking: impl Future<Output = A>) -> A {
         let answer = Arc::clone(self.lock().entry(question.clone()).or_default());
         let waiting = Waiting { under_way: self, question, answer };
@@ -32,7 +32,7 @@ impl<Q: Eq + Hash, A> UnderWay<Q, A> {
     }
 }
 
-/// Somebody who waits for an answer.
+/// A call that waits for an answer.
 struct Waiting<'a, Q: Eq + Hash, A> {
     under_way: &'a UnderWay<Q, A>,
     question: Q,
@@ -40,12 +40,11 @@ struct Waiting<'a, Q: Eq + Hash, A> {
 }
 
 impl<Q: Eq + Hash, A> Drop for Waiting<'_, Q, A> {
-    /// Who asks from now on is not told an answer of earlier; and nobody is left, if this was the
-    /// last one.
+    /// A later call is not told this answer, and the map holds no question for which no call waits.
     fn drop(&mut self) {
         let mut questions = self.under_way.lock();
         let is_this = questions.get(&self.question).is_some_and(|it| Arc::ptr_eq(it, &self.answer));
-        // The map has one of the two, and each other one who waits has one more.
+        // The map has one of the two, and each other call that waits has one more.
         if is_this && (self.answer.initialized() || Arc::strong_count(&self.answer) == 2) {
             questions.remove(&self.question);
         }
