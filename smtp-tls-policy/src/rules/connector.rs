@@ -398,6 +398,9 @@ impl Index {
         if let Some(&index) = self.exact.get(domain.as_str()) {
             return index;
         }
+        if self.below.is_empty() {
+            return self.default;
+        }
         domain
             .suffixes()
             .skip(1)

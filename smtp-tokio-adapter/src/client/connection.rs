@@ -194,7 +194,9 @@ impl<S: Io> Connection<S> {
         envelope: Arc<Envelope>,
         body: &mut (impl AsyncRead + Unpin + Send),
     ) -> Delivery {
-        self.send_observed(envelope, body, None, &mut |_, _| {}).await
+        let mut delivery = Delivery::of(&envelope);
+        self.send_observed(envelope, body, None, &mut delivery, &mut |_, _| {}).await;
+        delivery
     }
 
     /// Sends one message that the server fetches by itself (RFC 4468): see
@@ -204,29 +206,28 @@ impl<S: Io> Connection<S> {
     ///
     /// Not cancel safe, as [`send`](Self::send).
     pub async fn send_uri(&mut self, envelope: Arc<Envelope>, uri: Uri<'_>) -> Delivery {
-        self.send_observed(envelope, &mut tokio::io::empty(), Some(uri), &mut |_, _| {}).await
+        let (mut delivery, body) = (Delivery::of(&envelope), &mut tokio::io::empty());
+        self.send_observed(envelope, body, Some(uri), &mut delivery, &mut |_, _| {}).await;
+        delivery
     }
 
-    /// Sends one message, and calls `settled` with the index of each recipient that a reply of the
-    /// server has just been about.
+    /// Sends one message, notes in a new delivery what becomes of it, and calls `settled` with the
+    /// index of each recipient that a reply of the server has just been about.
     pub(crate) async fn send_observed(
         &mut self,
         envelope: Arc<Envelope>,
         body: &mut (impl AsyncRead + Unpin + Send),
         uri: Option<Uri<'_>>,
+        delivery: &mut Delivery,
         settled: &mut (dyn FnMut(usize, &Delivery) + Send),
-    ) -> Delivery {
+    ) {
         let mut envelope = envelope;
         if uri.is_some() {
             Arc::make_mut(&mut envelope).burl = true;
         }
-        let mut delivery =
-            Delivery::unsent(envelope.recipients.len(), Ok(OutcomeBuf::NoRecipients));
-        delivery.end = match self.transact(envelope, body, uri, &mut delivery, settled).await {
-            Ok(()) => return delivery,
-            Err(failure) => Err(failure),
-        };
-        delivery
+        if let Err(failure) = self.transact(envelope, body, uri, delivery, settled).await {
+            delivery.end = Err(failure);
+        }
     }
 
     /// Transactions that the server will still take on this connection (RFC 9422, section 4.1);

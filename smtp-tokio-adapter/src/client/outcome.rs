@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use smtp_proto::channel::TlsInfo;
 use smtp_proto::client;
-use smtp_proto::client::{AuthFailure, Client, Unsupported};
+use smtp_proto::client::{AuthFailure, Client, Envelope, Unsupported};
 use smtp_proto::error::{ApiMisuse, Error};
 use smtp_proto::fallback::{Fallback, TlsFailure};
 use smtp_proto::route::{Ending, Manner, RecipientStatus};
@@ -402,14 +402,14 @@ pub enum OutcomeBuf {
 }
 
 impl Delivery {
-    /// No reply for any recipient yet.
-    pub(crate) fn unsent(recipients: usize, end: Result<OutcomeBuf, Failure>) -> Self {
+    /// A delivery of which nothing is known yet.
+    pub(crate) fn of(envelope: &Envelope) -> Self {
         Self {
-            recipients: vec![None; recipients],
+            recipients: vec![None; envelope.recipients.len()],
             delivered: Vec::new(),
             not_sent: Vec::new(),
             left: Vec::new(),
-            end,
+            end: Ok(OutcomeBuf::NoRecipients),
             first_accepted: None,
         }
     }

@@ -338,7 +338,9 @@ impl<M: Message> Dialling<'_, '_, M> {
         let (mut open, mut statuses) = (Cow::Borrowed(remaining), Statuses::new());
         loop {
             let asked = || self.asked(decision, address);
-            let delivery = self.transaction(&mut kept.connection, &open, asked).await;
+            let part = part(self.parcel.envelope, &open).into_owned();
+            let mut delivery = Delivery::of(&part);
+            self.transaction(&mut kept.connection, part, &open, asked, &mut delivery).await;
             let is_first = kept.messages == before;
             kept.messages += 1;
             let ending = delivery.end.as_ref().map_or_else(Failure::ending, |_| Ending::Finished);
@@ -393,11 +395,12 @@ impl<M: Message> Dialling<'_, '_, M> {
     async fn transaction(
         &self,
         connection: &mut Connection<TcpStream>,
+        part: Arc<Envelope>,
         open: &[usize],
         asked: impl Fn() -> RecipientOutcome + Sync,
-    ) -> Delivery {
-        let Parcel { envelope, indices, message, journal } = *self.parcel;
-        let part = part(envelope, open).into_owned();
+        delivery: &mut Delivery,
+    ) {
+        let Parcel { indices, message, journal, .. } = *self.parcel;
         let mut settled = |at: usize, delivery: &Delivery| {
             if let Some(status) = delivery.status(at).filter(|&status| is_final(status)) {
                 let reply = delivery.reply(at).cloned();
@@ -406,21 +409,23 @@ impl<M: Message> Dialling<'_, '_, M> {
             }
         };
         let uri = message.uri().filter(|_| connection.capabilities().fetches_imap());
-        let delivery = if uri.is_some() {
+        if uri.is_some() {
             let body = &mut tokio::io::empty();
-            connection.send_observed(part, body, uri, &mut settled).await
+            connection.send_observed(part, body, uri, delivery, &mut settled).await;
         } else {
             // The server's time limit for an idle client is about the same as the one here.
             match opened(message, self.outbound.smtp.timeouts.idle).await {
-                Ok(mut body) => connection.send_observed(part, &mut body, None, &mut settled).await,
-                Err(error) => Delivery::unsent(open.len(), Err(Failure::Source(error))),
+                Ok(mut body) => {
+                    let body = &mut body;
+                    connection.send_observed(part, body, None, delivery, &mut settled).await;
+                }
+                Err(error) => delivery.end = Err(Failure::Source(error)),
             }
-        };
+        }
         match &delivery.end {
             Ok(end) => tracing::info!(?end, "delivered or refused"),
             Err(failure) => tracing::info!(%failure, "not delivered here"),
         }
-        delivery
     }
 }
 

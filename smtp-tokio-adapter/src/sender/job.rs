@@ -49,9 +49,10 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
         connector: Option<&'a str>,
     ) -> Self {
         let rules = connector.map(|connector| (connector, message_tls(mail)));
-        let known = rules.and_then(|rules| sender.known.recall(mail.domain, rules));
+        let since = Instant::now();
+        let known = rules.and_then(|rules| sender.known.recall(mail.domain, rules, since));
         let (domain, ready) = (OnceLock::new(), Mutex::default());
-        Self { sender, mail, rules, known, domain, since: Instant::now(), ready }
+        Self { sender, mail, rules, known, domain, since, ready }
     }
 
     /// Where the mail goes.

@@ -149,14 +149,19 @@ impl Memory {
         Self { by_domain: Mutex::default(), age: limits.facts, most: limits.idle }
     }
 
-    /// What is known of the domain under these rules.
-    pub(super) fn recall(&self, domain: &Host, rules: Rules<'_>) -> Option<Arc<Known>> {
+    /// What is known now of the domain under these rules.
+    pub(super) fn recall(
+        &self,
+        domain: &Host,
+        rules: Rules<'_>,
+        now: Instant,
+    ) -> Option<Arc<Known>> {
         let known = {
             let memory = lock(&self.by_domain);
             let (.., known) = memory.get(domain)?.iter().find(|it| (&*it.0, it.1) == rules)?;
             Arc::clone(known)
         };
-        (known.since.elapsed() < self.age).then_some(known)
+        (now.saturating_duration_since(known.since) < self.age).then_some(known)
     }
 
     /// Keeps what was found out, if there is room for it.
