@@ -92,9 +92,17 @@ impl Crls {
         let kin: Vec<_> = lists.iter().filter(|have| have.is_of_the_same_kind(&crl)).collect();
         let only_fetched = fetched_at.is_some();
         let has_expired = fetched_at.is_some_and(|now| crl.next_update() <= now);
+        if only_fetched {
+            crl.set_fetched();
+        }
         if let Some(have) = kin.iter().find(|have| ***have == crl) {
+            let becomes_configured = have.was_only_fetched() && !only_fetched;
             have.set_only_fetched(only_fetched && have.was_only_fetched());
-            return Ok(Replaced::Unchanged);
+            return Ok(match becomes_configured {
+                // From now on it says something of the other certificates of its issuer.
+                true => Replaced::Replaced,
+                false => Replaced::Unchanged,
+            });
         }
         let names_key = crl.authority_key().is_some();
         let root_keys: Vec<_> =
@@ -173,45 +181,52 @@ impl Crls {
         outcome
     }
 
-    /// The lists after a reload: those that an administrator has loaded now, the fetched ones, and
-    /// each successor that was fetched for a list that is loaded again. Of two lists of one kind
-    /// that the same key signed, the newer one stays.
+    /// The lists after a reload: those that an administrator has loaded now, and the fetched ones.
+    /// Of two lists of one kind that the same key signed, the newer one stays; where no key is
+    /// known yet, lists that name the same key are taken for lists of it, as when they are
+    /// replaced. Also whether anything is different afterwards.
     pub(crate) fn reloaded(
         &self,
         mut loaded: Self,
         algorithms: &[&dyn SignatureVerificationAlgorithm],
-    ) -> Self {
+    ) -> (Self, bool) {
+        let mut is_changed = false;
+        let mut set_only_fetched = |crl: &Crl, only_fetched| {
+            is_changed |= crl.was_only_fetched() != only_fetched;
+            crl.set_only_fetched(only_fetched);
+        };
         for have in self.iter() {
             let lists = loaded.0.entry(have.issuer_name().clone()).or_default();
             if let Some(same) = lists.iter_mut().find(|new| **new == *have) {
                 // Its signature is verified already.
-                have.set_only_fetched(false);
+                set_only_fetched(have, false);
                 *same = Arc::clone(have);
                 continue;
             }
+            let names_one_key = have.authority_key().is_some() && have.signers().next().is_none();
             let by_same_key = |new: &Crl| {
                 new.is_of_the_same_kind(have)
-                    && have.signers().any(|key| new.is_signed_by(key, algorithms))
+                    && (names_one_key
+                        || have.signers().any(|key| new.is_signed_by(key, algorithms)))
             };
             let is_older = |new: &Crl| by_same_key(new) && new.is_older_than(have);
             let is_newer = |new: &Crl| by_same_key(new) && !new.is_older_than(have);
             let has_newer = lists.iter().any(|new| is_newer(new));
             let has_older = lists.iter().any(|new| is_older(new));
-            if has_newer || !(has_older || have.was_only_fetched()) {
+            if has_newer || !(has_older || have.was_fetched()) {
                 continue;
             }
-            if has_older {
-                have.set_only_fetched(false);
-            }
+            set_only_fetched(have, !has_older);
             lists.retain(|new| !is_older(new));
             lists.push(Arc::clone(have));
         }
         loaded.0.retain(|_, lists| !lists.is_empty());
-        loaded
+        is_changed |= !self.holds_same(&loaded);
+        (loaded, is_changed)
     }
 
     /// Whether both hold the same lists, in whatever order.
-    pub(crate) fn holds_same(&self, other: &Self) -> bool {
+    fn holds_same(&self, other: &Self) -> bool {
         let holds = |list: &Arc<Crl>| self.iter().any(|have| Arc::ptr_eq(have, list));
         self.iter().count() == other.iter().count() && other.iter().all(holds)
     }

@@ -252,8 +252,8 @@ impl Trust {
 
     /// Removes lists that were fetched and are not [wanted](Self::wanted) any more, those that
     /// expire first before the others, until the fetched ones take at most this many octets of
-    /// [memory](Self::fetched_crl_memory). Lists that are wanted stay, also if they take more.
-    /// Returns whether a list was removed.
+    /// [memory](Self::fetched_crl_memory). Lists that are wanted stay, also if they take more. A
+    /// list that was restored after a restart is wanted once a judgement has named it. Returns whether a list was removed.
     pub fn drop_unwanted_crls(&mut self, max_memory: usize, now: UnixTime) -> bool {
         let mut excess = self.fetched_crl_memory().saturating_sub(max_memory);
         if excess == 0 {
@@ -324,11 +324,11 @@ impl Trust {
         for (id, new) in loaded.sets {
             let Set { roots, crls, .. } = Arc::unwrap_or_clone(new);
             let old = self.sets.get(&id);
-            let crls = match old {
+            let (crls, is_changed) = match old {
                 Some(old) => old.crls.reloaded(crls, self.algorithms),
-                None => crls,
+                None => (crls, true),
             };
-            if old.is_none_or(|old| old.roots != roots || !old.crls.holds_same(&crls)) {
+            if is_changed || old.is_none_or(|old| old.roots != roots) {
                 let set = self.set(&id);
                 (set.roots, set.crls) = (roots, crls);
             }

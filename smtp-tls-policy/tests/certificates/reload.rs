@@ -116,3 +116,48 @@ fn reload_keeps_the_fetched_list_of_one_key_beside_the_loaded_one_of_another_key
     bench.trust.reload(loaded(&root, &[&root.crl(&[]), &of_old_key]));
     assert_eq!(bench.judge(&[&leaf.der, &new.der]), Reason::TlsOk);
 }
+
+/// After a restart no key of the issuer is known: its list is not of a root.
+#[test]
+fn reload_goes_back_to_no_older_list_of_an_issuer_that_no_judgement_has_met() {
+    let root = Authority::new("Root");
+    let issuer = root.below("Issuer", |_| {});
+    let leaf = issuer.issue(&leaf_params(&[HOST]));
+    let old = issuer.crl_dated(&[], days(-2), days(2));
+    let revoking = issuer.crl_dated(&[SERIAL], days(-1), days(3));
+    let mut bench = Bench::new(&[&root]).revocation(Revocation::IfConfigured);
+    bench.trust.reload(loaded(&root, &[&old]));
+    let fetched = Arc::new(Crl::from_der(&revoking).unwrap());
+    bench.trust.restore_fetched_crl(&public(), Arc::clone(&fetched), now()).unwrap();
+    bench.trust.reload(loaded(&root, &[&old]));
+    assert!(Arc::ptr_eq(&lists(&bench)[0], &fetched));
+    assert_eq!(bench.judge(&[&leaf.der, &issuer.der]), Reason::CertRevoked);
+    // Without the file of the older list the fetched one stays as well.
+    bench.trust.reload(loaded(&root, &[]));
+    assert_eq!(bench.judge(&[&leaf.der, &issuer.der]), Reason::CertRevoked);
+}
+
+/// A list that an administrator loads says something of all certificates of its issuer.
+#[test]
+fn reload_or_load_of_a_list_that_was_fetched_begins_a_generation_once() {
+    let root = Authority::new("Root");
+    let leaf = root.issue(&with_points(leaf_params(&[HOST]), &[URL]));
+    let list = root.crl_dated(&[], days(-1), days(3));
+    let by_reload = |trust: &mut Trust| trust.reload(loaded(&root, &[&list]));
+    let by_hand = |trust: &mut Trust| {
+        trust.replace_crl(&public(), Arc::new(Crl::from_der(&list).unwrap())).unwrap();
+    };
+    for load in [&by_reload as &dyn Fn(&mut Trust), &by_hand] {
+        let mut bench = Bench::new(&[&root]).revocation(Revocation::IfConfigured);
+        assert_eq!(bench.judge(&[&leaf.der]), Reason::TlsOk);
+        let wanted = bench.trust.wanted(now()).remove(0);
+        let fetched = Arc::new(Crl::from_der(&list).unwrap());
+        bench.trust.replace_wanted_crl(&wanted, fetched, now()).unwrap();
+        let mut generation = bench.trust.generation();
+        for is_new in [true, false] {
+            load(&mut bench.trust);
+            let before = std::mem::replace(&mut generation, bench.trust.generation());
+            assert_eq!(before != generation, is_new);
+        }
+    }
+}

@@ -92,10 +92,10 @@ impl CrlFetcher {
 
     /// Lets all lists that were fetched take at most this many octets of memory. A list for which
     /// there is no room takes the place of lists that no judgement has named for
-    /// [`WANTED_FOR`](smtp_tls_policy::pki::WANTED_FOR), and never of others: if that is not
-    /// enough, it is refused with [`CrlFetchError::NoRoom`], and the log warns of it. Lists that an
-    /// administrator loaded do not count. What a fetch takes until its list is loaded does not
-    /// count either.
+    /// [`WANTED_FOR`](smtp_tls_policy::pki::WANTED_FOR), or since the program began, and never of
+    /// others: if that is not enough, it is refused with [`CrlFetchError::NoRoom`], and the log
+    /// warns of it. Lists that an administrator loaded do not count. What a fetch takes until its
+    /// list is loaded does not count either.
     #[must_use]
     pub fn with_max_memory(mut self, max_memory: usize) -> Self {
         self.max_memory = max_memory;

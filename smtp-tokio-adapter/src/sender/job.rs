@@ -97,12 +97,12 @@ impl<'a, L: Lookups, M: Message> Job<'a, L, M> {
     pub(super) fn learn(&self, course: &Arc<Course>, walked: &Walked) {
         let Some(rules) = self.rules else { return };
         let is_good = |it: &DialAttempt| it.failure.is_none() && it.ending == Ending::Finished;
-        let memory = &self.sender.known;
         if !walked.skipped.is_empty() || !walked.attempts.iter().all(is_good) {
-            memory.forget(self.mail.domain);
+            self.sender.known.forget(self.mail.domain);
         } else if self.known.is_none() && !walked.attempts.is_empty() {
             let hosts = std::mem::take(&mut *lock(&self.ready));
-            memory.keep(self.mail.domain, rules, Known::new(self.since, Arc::clone(course), hosts));
+            let known = Known::new(self.since, Arc::clone(course), hosts);
+            self.sender.learn(self.mail, rules, known);
         }
     }
 

@@ -77,6 +77,7 @@ pub use self::report::{DialAttempt, RecipientOutcome, Report};
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -101,7 +102,7 @@ use self::deliver::{sendable, walk};
 use self::dial::Parcel;
 use self::groups::{Group, all, groups};
 use self::job::Job;
-use self::known::Memory;
+use self::known::{Known, Memory, Rules};
 use self::mta_sts::Policies;
 use self::pool::Pool;
 use self::report::{Journal, Walked};
@@ -134,6 +135,8 @@ pub struct Sender<L> {
     route: RouteConfig,
     skips_failed_family: bool,
     credentials: Mutex<HashMap<Arc<str>, Arc<Credentials>>>,
+    /// Seeds of routes. The first one is at random, so that not all hosts that start at once begin
+    /// with the same MX host (RFC 5321, section 5.1).
     deliveries: AtomicU64,
     pool: Pool,
     known: Memory,
@@ -220,7 +223,7 @@ impl<L: Lookups> Sender<L> {
             route,
             skips_failed_family: false,
             credentials: Mutex::default(),
-            deliveries: AtomicU64::new(0),
+            deliveries: AtomicU64::new(RandomState::new().hash_one(())),
             known: Memory::new(&limits),
             pool: Pool::new(limits),
             watch: Mutex::default(),
@@ -284,16 +287,26 @@ impl<L: Lookups> Sender<L> {
 
     /// The same while deliveries run, for example with a new password or token; without credentials
     /// the next delivery does not authenticate. Connections that were authenticated with those from
-    /// before carry no further message.
+    /// before carry no further message, except those of deliveries that had begun.
     pub fn replace_credentials(&self, connector: &str, credentials: Option<Credentials>) {
         let mut all = lock(&self.credentials);
         let before = match credentials.clone() {
             Some(new) => all.insert(connector.into(), Arc::new(new)),
             None => all.remove(connector),
         };
-        drop(all);
+        // What a delivery with other credentials found out is kept before this, or not at all.
         if before.as_deref() != credentials.as_ref() {
             self.known.clear();
+        }
+    }
+
+    /// Keeps what a delivery has found out, unless its credentials were replaced meanwhile.
+    fn learn<M>(&self, mail: &Mail<'_, M>, rules: Rules<'_>, known: Known) {
+        let credentials = lock(&self.credentials);
+        let has_smart_host =
+            matches!(mail.policy, Policy::Connector(connector) if connector.smart_host.is_some());
+        if !has_smart_host || credentials.get(rules.0).map(|it| &**it) == mail.credentials {
+            self.known.keep(mail.domain, rules, known);
         }
     }
 

@@ -5,6 +5,7 @@ mod parts;
 mod settings;
 mod source;
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -120,6 +121,9 @@ pub struct Setup {
     /// The folder for what is kept. The program may have folders of its own in it.
     pub state: PathBuf,
     live: Arc<Live>,
+    /// The connectors whose credentials come from the file, and not from the program. Held during a
+    /// reload.
+    of_file: tokio::sync::Mutex<BTreeSet<String>>,
     lists: CrlFetcher,
     #[cfg(feature = "crlite")]
     crlite: Option<CrliteLoader>,
@@ -183,7 +187,9 @@ impl Setup {
             route.port = settings.port;
             route.own_names.extend(other_names);
         });
+        let mut of_file = BTreeSet::new();
         for (connector, credentials) in settings.credentials(&source, &outbound_connectors)? {
+            of_file.insert(connector.clone());
             sender = sender.with_credentials(&connector, credentials);
         }
         let sender = settings.with_store(&source, sender).await?;
@@ -209,6 +215,7 @@ impl Setup {
             name,
             state,
             live: Arc::new(live),
+            of_file: tokio::sync::Mutex::new(of_file),
             lists,
             #[cfg(feature = "crlite")]
             crlite,
@@ -226,6 +233,7 @@ impl Setup {
     ///   the roots, the lists, its client certificate or its credentials have changed. What has not
     ///   changed keeps its connections and sessions.
     /// - Revocation lists that were fetched stay, also if they are newer than the file of a list.
+    /// - Credentials that the program has set itself stay, if the connector has none in the file.
     /// - The connectors and all other settings take effect when the program starts again. Of those
     ///   that have changed and wait for that a warning in the log has the names.
     ///
@@ -243,16 +251,21 @@ impl Setup {
     /// If the future is dropped, the reload goes on, but the credentials stay as they were, and the
     /// log does not have its faults.
     pub async fn reload(&self) -> Result<(), Faults<ConfigError>> {
+        let mut of_file = self.of_file.lock().await;
         let live = Arc::clone(&self.live);
         let reloaded = spawn_blocking(move || live.reload()).await;
         let reloaded = reloaded.unwrap_or_else(|error| self.live.broken(&error));
-        if let Some(mut credentials) = reloaded.credentials {
-            for connector in self.live.outbound.iter() {
-                let position = credentials.iter().position(|(name, _)| **name == *connector.name);
-                let new = position.map(|position| credentials.swap_remove(position).1);
-                self.sender.replace_credentials(&connector.name, new);
+        if let Some(credentials) = reloaded.credentials {
+            let before = std::mem::take(&mut *of_file);
+            for (connector, new) in credentials {
+                of_file.insert(connector.clone());
+                self.sender.replace_credentials(&connector, Some(new));
+            }
+            for gone in before.difference(&of_file) {
+                self.sender.replace_credentials(gone, None);
             }
         }
+        drop(of_file);
         if !reloaded.later.is_empty() {
             tracing::warn!(
                 settings = reloaded.later.join(", "),

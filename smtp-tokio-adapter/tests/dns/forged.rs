@@ -342,6 +342,32 @@ async fn ns_and_ds_records_that_fail_below_an_unsigned_delegation_hold_up_no_ans
     assert_eq!(found.unwrap_err(), Fault::ResponseCode(2));
 }
 
+/// An alias in an unsigned zone whose servers fail NS and DS questions. What is told is what fails
+/// at its end.
+#[tokio::test]
+async fn fault_at_the_end_of_an_alias_is_told_and_none_that_did_not_matter_on_the_way() {
+    let Some(dns) = dns() else { return };
+    let target = Name::from_ascii("mx.secure.example.").unwrap();
+    let (resolver, _forger) = forged(dns, move |query, answer| {
+        let is_of_validation = matches!(query.query_type(), RecordType::NS | RecordType::DS);
+        if is_of_validation && query.name().iter().count() > 2 {
+            answer.metadata.response_code = ResponseCode::ServFail;
+            answer.answers.clear();
+        } else if query.query_type() == RecordType::A {
+            answer.answers.clear();
+            if *query.name() == target {
+                answer.metadata.response_code = ResponseCode::Refused;
+            } else {
+                let alias = RData::CNAME(CNAME(target.clone()));
+                answer.add_answer(Record::from_rdata(query.name().clone(), 60, alias));
+            }
+        }
+    })
+    .await;
+    let found = resolver.look_up_ipv4(&domain("mx.insecure.example")).await;
+    assert_eq!(found.unwrap_err(), Fault::ResponseCode(5));
+}
+
 #[tokio::test]
 async fn the_ad_bit_counts_for_nothing_where_answers_are_validated() {
     let Some(dns) = dns() else { return };

@@ -1,7 +1,6 @@
 //! Servers that do not answer, or answer what no server should: each has a reason of its own.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_net::proto::op::{Message, Query, ResponseCode};
@@ -113,65 +112,6 @@ async fn the_next_server_is_asked_where_one_is_dead_or_refuses_and_is_remembered
         assert_eq!(ipv4(&resolver).await, Ok(1));
         assert_eq!(bad.asked().len(), before);
     }
-}
-
-/// A server that answers each question after a tenth of a second.
-async fn slow() -> (Arc<Resolver>, Forger) {
-    let (resolver, forger) = answering(|query, answer| {
-        std::thread::sleep(Duration::from_millis(100));
-        answer.add_answer(record(query.name(), RData::A(A::new(192, 0, 2, 1))));
-    })
-    .await;
-    (Arc::new(resolver.with_cache_limit(0)), forger)
-}
-
-fn many(resolver: &Arc<Resolver>) -> Vec<tokio::task::JoinHandle<Result<usize, Fault>>> {
-    let asking = || {
-        let resolver = Arc::clone(resolver);
-        tokio::spawn(async move { ipv4(&resolver).await })
-    };
-    (0..100).map(|_| asking()).collect()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_question_that_is_under_way_is_not_asked_again() {
-    let (resolver, forger) = slow().await;
-    for asked in 1..=2 {
-        for answer in many(&resolver) {
-            assert_eq!(answer.await.unwrap(), Ok(1));
-        }
-        // What was asked is not kept, and the next ones ask anew.
-        assert_eq!(forger.asked().len(), asked);
-    }
-    // Another question does not wait for this one.
-    let host = host();
-    let (one, other) = tokio::join!(ipv4(&resolver), resolver.look_up_ipv6(&host));
-    assert_eq!((one, other.unwrap().records.len()), (Ok(1), 0));
-}
-
-#[tokio::test]
-async fn if_the_call_that_asks_is_dropped_another_one_asks_and_all_have_the_answer() {
-    let (resolver, forger) = slow().await;
-    let mut asking = many(&resolver);
-    while forger.asked().is_empty() {
-        tokio::task::yield_now().await;
-    }
-    // The first one asks.
-    let others = asking.split_off(50);
-    for one in asking {
-        one.abort();
-    }
-    for answer in others {
-        assert_eq!(answer.await.unwrap(), Ok(1));
-    }
-    assert_eq!(forger.asked().len(), 2);
-    // A call that is dropped leaves nothing for which a later one waits.
-    tokio::select! {
-        biased;
-        answer = ipv4(&resolver) => panic!("{answer:?}"),
-        () = tokio::task::yield_now() => {}
-    }
-    assert_eq!(ipv4(&resolver).await, Ok(1));
 }
 
 #[tokio::test]

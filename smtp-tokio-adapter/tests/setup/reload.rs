@@ -8,6 +8,7 @@ use bytes::Bytes;
 use rustls::pki_types::CertificateDer;
 use smtp_proto::Secret;
 use smtp_proto::route::RecipientStatus;
+use smtp_proto::sasl::client::Credentials;
 use smtp_proto::sasl::server::{Answer as Verdict, Question, plain};
 use smtp_proto::wire::reply::Response;
 use smtp_tls_policy::Reason;
@@ -224,6 +225,34 @@ async fn reload_reads_the_password_of_a_smart_host_again() {
     write_settings(&folder, "ours = \"root.pem\"\n", &connector(address, ""));
     setup.reload().await.unwrap();
     assert_ne!(send(&setup).await.0, RecipientStatus::Delivered, "without credentials");
+
+    // What the program has set itself is not the file's to take away.
+    setup.sender.replace_credentials("all", Some(Credentials::password("relay", "eraser")));
+    setup.reload().await.unwrap();
+    assert_eq!(send(&setup).await.0, RecipientStatus::Delivered);
+}
+
+#[tokio::test]
+async fn credentials_that_are_replaced_during_a_delivery_are_those_of_the_next_one() {
+    let (folder, pki) = Folder::with_pki();
+    let password = Arc::new(Mutex::new("pencil"));
+    let address = authenticating(&pki, Arc::clone(&password)).await;
+    write_settings(&folder, "ours = \"root.pem\"\n", &connector(address, ""));
+    let setup = load(&folder).await.unwrap();
+    let replace = |new: &'static str| {
+        *password.lock().unwrap() = new;
+        setup.sender.replace_credentials("all", Some(Credentials::password("relay", new)));
+    };
+    replace("pencil");
+    let message = Bytes::from("Subject: x\r\n\r\nx\r\n");
+    // The outcome is told while the delivery still goes on.
+    let sending = setup.sender.send_with(envelope(&["reader@test.example"]), &message, &[], {
+        let mut news = ["eraser"].into_iter();
+        move |_, _| news.next().into_iter().for_each(replace)
+    });
+    assert_eq!(sending.await.recipients[0].status, RecipientStatus::Delivered);
+    let (status, attempt) = send(&setup).await;
+    assert_eq!((status, attempt.is_reused), (RecipientStatus::Delivered, false));
 }
 
 #[tokio::test]

@@ -57,6 +57,7 @@ pub struct Crl {
     issuer_is_known: AtomicBool,
     /// Whether the program fetched it because a chain named it, and no administrator did.
     was_only_fetched: AtomicBool,
+    was_fetched: AtomicBool,
     /// The value of the authority key identifier.
     authority_key: Option<Range<usize>>,
     version: CrlVersion,
@@ -126,6 +127,7 @@ impl Crl {
             issuer_name: ComparableName::of_contents(&der[parts.issuer.clone()]),
             issuer_is_known: AtomicBool::new(false),
             was_only_fetched: AtomicBool::new(false),
+            was_fetched: AtomicBool::new(false),
             issuer: parts.issuer,
             authority_key: parts.authority_key,
             version: CrlVersion { number: parts.number, this_update: parts.this_update },
@@ -253,6 +255,16 @@ impl Crl {
     /// other lists of its issuer.
     pub(crate) fn was_only_fetched(&self) -> bool {
         self.was_only_fetched.load(Ordering::Relaxed)
+    }
+
+    /// It came by a fetch.
+    pub(crate) fn set_fetched(&self) {
+        self.was_fetched.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it came by a fetch, also where it replaced a list that an administrator loaded.
+    pub(crate) fn was_fetched(&self) -> bool {
+        self.was_fetched.load(Ordering::Relaxed)
     }
 
     pub(crate) fn times(&self) -> (u64, u64) {

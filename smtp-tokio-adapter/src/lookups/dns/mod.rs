@@ -79,7 +79,6 @@ mod prune;
 mod records;
 mod servers;
 mod signatures;
-mod under_way;
 mod upstream;
 mod validate;
 
@@ -102,7 +101,6 @@ pub use self::fault::Fault;
 pub use self::servers::Servers;
 
 use self::cache::Cache;
-use self::under_way::UnderWay;
 use self::upstream::{Link, Upstream};
 use self::validate::{Hop, Says, believe, validate};
 
@@ -123,16 +121,13 @@ pub const DEFAULT_CACHE_LIMIT: usize = 8 << 20;
 
 /// Answers the questions of a sender by DNS, and says of each answer whether it is secure.
 ///
-/// One value serves a process; what it has learned is shared by all that ask. A question that is
-/// under way is not asked again: all that ask it wait for the same answer. If the call that asked
-/// first is dropped, another one asks: then the answer may take twice the time limit.
+/// One value serves a process; what it has learned is shared by all that ask.
 pub struct Resolver {
     servers: Servers,
     trust: Trust,
     time_limit: Duration,
     link: Arc<Link>,
     answers: Cache<Query, Hop>,
-    under_way: UnderWay<(Name, RecordType), Result<Found, Fault>>,
 }
 
 #[derive(Clone, Debug)]
@@ -142,7 +137,6 @@ enum Trust {
 }
 
 /// Where a chain of CNAMEs leads.
-#[derive(Clone)]
 struct Found {
     status: DnsStatus,
     records: Vec<RData>,
@@ -180,8 +174,7 @@ impl Resolver {
     fn new(servers: Servers, trust: Trust) -> Self {
         let link = Arc::new(Link::new(servers.addresses(), DEFAULT_CACHE_LIMIT / 2));
         let answers = Cache::new(DEFAULT_CACHE_LIMIT / 2);
-        let (time_limit, under_way) = (DEFAULT_TIME_LIMIT, UnderWay::default());
-        Self { servers, trust, time_limit, link, answers, under_way }
+        Self { servers, trust, time_limit: DEFAULT_TIME_LIMIT, link, answers }
     }
 
     /// Gives a question this long, CNAMEs and validation included. Several servers share the time:
@@ -294,19 +287,13 @@ impl Resolver {
         // A name that is too long for DNS, such as the one of TLSA records of a very long one.
         let Ok(name) = Name::from_ascii(format!("{name}.")) else { return Ok(Found::NOTHING) };
         let upstream = Upstream::new(Arc::clone(&self.link), self.time_limit);
-        let asking = async {
-            let following = self.follow(&upstream, name.clone(), kind);
-            let answer = tokio::time::timeout(self.time_limit, following).await;
-            let found = answer.unwrap_or_else(|_| Err(upstream.fault_in_time()));
-            if let Err(Fault::Bogus | Fault::Indeterminate) = found {
-                self.link.distrust();
-            }
-            found
-        };
-        let asking = self.under_way.ask((name.clone(), kind), asking);
-        // The call that asks may be dropped, and so may the next one.
-        let answer = tokio::time::timeout(self.time_limit.saturating_mul(2), asking).await;
-        answer.unwrap_or(Err(Fault::Timeout))
+        let following = self.follow(&upstream, name, kind);
+        let answer = tokio::time::timeout(self.time_limit, following).await;
+        let found = answer.unwrap_or_else(|_| Err(upstream.fault_in_time()));
+        if let Err(Fault::Bogus | Fault::Indeterminate) = found {
+            self.link.distrust();
+        }
+        found
     }
 
     /// Walks the CNAME records from a name to what they lead to.

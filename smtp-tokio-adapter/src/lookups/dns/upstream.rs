@@ -115,9 +115,14 @@ impl Upstream {
         self.first_fault().map(|(_, fault)| fault)
     }
 
-    /// Whether what failed first was no answer to a question of a sender, but what validates one.
-    pub(super) fn has_answer(&self) -> bool {
+    /// Whether the first message that failed asked for what validates an answer.
+    pub(super) fn failed_in_validation(&self) -> bool {
         self.first_fault().is_some_and(|(kind, _)| is_of_validation(kind))
+    }
+
+    /// What failed so far turned out not to matter.
+    pub(super) fn forget_fault(&self) {
+        *self.work.fault.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn first_fault(&self) -> Option<(RecordType, Fault)> {

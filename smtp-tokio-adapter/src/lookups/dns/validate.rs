@@ -100,9 +100,11 @@ pub(super) async fn validate(
         // an unsigned zone may answer for addresses alone, and nothing depends on other records
         // below an unsigned delegation.
         Err(_)
-            if upstream.has_answer()
+            if upstream.failed_in_validation()
                 && matches!(validator.unsigned_cut(query.name()).await, Ok(Cut::Unsigned)) =>
         {
+            // The next alias has faults of its own.
+            upstream.forget_fault();
             return ask_unsigned(upstream, query).await;
         }
         answer => answer?,
