@@ -253,7 +253,8 @@ impl Trust {
     /// Removes lists that were fetched and are not [wanted](Self::wanted) any more, those that
     /// expire first before the others, until the fetched ones take at most this many octets of
     /// [memory](Self::fetched_crl_memory). Lists that are wanted stay, also if they take more. A
-    /// list that was restored after a restart is wanted once a judgement has named it. Returns whether a list was removed.
+    /// list that was restored after a restart is wanted once a judgement has named it. Returns
+    /// whether a list was removed.
     pub fn drop_unwanted_crls(&mut self, max_memory: usize, now: UnixTime) -> bool {
         let mut excess = self.fetched_crl_memory().saturating_sub(max_memory);
         if excess == 0 {
