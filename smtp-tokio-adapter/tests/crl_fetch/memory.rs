@@ -61,7 +61,9 @@ async fn list_without_room_is_refused_and_takes_the_place_of_one_that_is_not_wan
     let refused = fetched(&fetcher, UnixTime::now()).await;
     let error = refused.outcome.unwrap_err();
     let CrlFetchError::NoRoom { needed, limit: told } = error else { panic!("{error}") };
-    assert_eq!((needed / world.memory(), told), (2, limit));
+    // Their signatures may differ by an octet or two.
+    assert_eq!(told, limit);
+    assert!((limit + 1..3 * world.memory()).contains(&needed), "{needed}");
     assert_eq!(log.with("crl-fetch-no-room").len(), 1);
     assert_eq!(world.judge_leaf(&first, UnixTime::now()), Reason::TlsOk);
     assert_eq!(world.judge_leaf(&second, UnixTime::now()), Reason::RevocationUnknown);
