@@ -18,7 +18,12 @@
 //! - `connections`: messages a second over bare connections to a sink that discards mail, with the
 //!   processor time of the sender for each (user and system).
 //! - `deliveries`: the same for whole deliveries by `Sender`, with kept connections and without, to
-//!   a sink, to our own server and to Postfix, in clear text and by TLS 1.3.
+//!   a sink, to our own server and to Postfix, in clear text and by TLS 1.3. Beside its transaction
+//!   a delivery finds the rules for its recipients, its turn in the pool and its way along the
+//!   route, and writes down the outcomes: some 9,000 instructions and 6 allocations. Where the
+//!   server discards mail, on two processors that it shares with the client, a message over a bare
+//!   connection costs both of them together so little that this shows: the rate by `Sender` is 80 to
+//!   100 percent of it.
 //! - `domains`: 1,000 domains over 100 hosts, with the memory and how evenly they have their turns.
 //! - `idle`: memory of an idle connection of our server and of our client, as the growth of the
 //!   process's proportional set size.
