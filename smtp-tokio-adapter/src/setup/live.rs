@@ -1,7 +1,7 @@
 //! What a reload replaces while mail flows.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 use smtp_proto::sasl::client::Credentials;
@@ -29,8 +29,6 @@ pub(super) struct Live {
     pub(super) tls: Arc<ClientTls>,
     /// None if the listener began without a certificate.
     pub(super) certificates: Option<ServerIdentities>,
-    /// Held during a reload, so that of two at once the later one reads the newer files.
-    pub(super) turn: Mutex<()>,
 }
 
 /// The file of the connectors and its text.
@@ -75,8 +73,6 @@ impl Live {
     /// Reads the files again and replaces what they hold, each kind as a whole or not at all. It
     /// blocks on the disk.
     pub(super) fn reload(&self) -> Reloaded {
-        // It guards nothing that could be out of order.
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let mut reloaded = Reloaded::default();
         if let Err(faults) = self.reload_all(&mut reloaded) {
             reloaded.kept.push((ALL, faults));

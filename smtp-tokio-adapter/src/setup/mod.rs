@@ -8,11 +8,12 @@ mod source;
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use pki_types::UnixTime;
 use rustls::crypto::CryptoProvider;
+use smtp_proto::sasl::client::Credentials;
 use smtp_proto::server::ServerConfig;
 use smtp_proto::wire::host::HostName;
 use smtp_proto::wire::path::Domain;
@@ -123,7 +124,7 @@ pub struct Setup {
     live: Arc<Live>,
     /// The connectors whose credentials come from the file, and not from the program. Held during a
     /// reload.
-    of_file: tokio::sync::Mutex<BTreeSet<String>>,
+    of_file: Arc<tokio::sync::Mutex<BTreeSet<String>>>,
     lists: CrlFetcher,
     #[cfg(feature = "crlite")]
     crlite: Option<CrliteLoader>,
@@ -206,7 +207,6 @@ impl Setup {
             trust: Arc::clone(&trust),
             tls,
             certificates,
-            turn: Mutex::default(),
         };
         Ok(Self {
             sender,
@@ -215,7 +215,7 @@ impl Setup {
             name,
             state,
             live: Arc::new(live),
-            of_file: tokio::sync::Mutex::new(of_file),
+            of_file: Arc::new(tokio::sync::Mutex::new(of_file)),
             lists,
             #[cfg(feature = "crlite")]
             crlite,
@@ -251,21 +251,18 @@ impl Setup {
     /// If the future is dropped, the reload goes on, but the credentials stay as they were, and the
     /// log does not have its faults.
     pub async fn reload(&self) -> Result<(), Faults<ConfigError>> {
-        let mut of_file = self.of_file.lock().await;
+        let turn = Arc::clone(&self.of_file).lock_owned().await;
         let live = Arc::clone(&self.live);
-        let reloaded = spawn_blocking(move || live.reload()).await;
-        let reloaded = reloaded.unwrap_or_else(|error| self.live.broken(&error));
-        if let Some(credentials) = reloaded.credentials {
-            let before = std::mem::take(&mut *of_file);
-            for (connector, new) in credentials {
-                of_file.insert(connector.clone());
-                self.sender.replace_credentials(&connector, Some(new));
+        // The thread has the turn: if this future is dropped, the next reload waits all the same.
+        let reloaded = match spawn_blocking(move || (live.reload(), turn)).await {
+            Ok((mut reloaded, mut of_file)) => {
+                if let Some(credentials) = reloaded.credentials.take() {
+                    self.replace_credentials(credentials, &mut of_file);
+                }
+                reloaded
             }
-            for gone in before.difference(&of_file) {
-                self.sender.replace_credentials(gone, None);
-            }
-        }
-        drop(of_file);
+            Err(error) => self.live.broken(&error),
+        };
         if !reloaded.later.is_empty() {
             tracing::warn!(
                 settings = reloaded.later.join(", "),
@@ -293,6 +290,22 @@ impl Setup {
                 tracing::info!("settings reloaded");
                 Ok(())
             }
+        }
+    }
+
+    /// Puts the credentials of the file in force, and ends those that it does not have any more.
+    fn replace_credentials(
+        &self,
+        credentials: Vec<(String, Credentials)>,
+        of_file: &mut BTreeSet<String>,
+    ) {
+        let before = std::mem::take(of_file);
+        for (connector, new) in credentials {
+            self.sender.replace_credentials(&connector, Some(new));
+            of_file.insert(connector);
+        }
+        for gone in before.difference(of_file) {
+            self.sender.replace_credentials(gone, None);
         }
     }
 
